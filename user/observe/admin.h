@@ -1,0 +1,41 @@
+/* The admin port: a small HTTP server (libmicrohttpd, its own thread) for operators and scrapers.
+ *
+ * Always: /metrics, /stats.json, /healthz (200 while the process can serve), /readyz (200 when it does, else 503 with the
+ * reason).  A program adds its own paths.  GET and HEAD only; everything else is 405, unknown paths 404.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "observe/metrics.h"
+
+struct admin;
+
+/* Answers a GET: append the body; return an HTTP status. Runs on the admin thread. */
+typedef int admin_handler(void *context, const char *path, struct buf *body);
+
+struct admin_page {
+	const char *path; /* exact, "/dashboard"; "/" is the start page */
+	const char *content_type;
+	admin_handler *handler;
+	void *context;
+};
+
+struct admin_options {
+	const char *listen;     /* "127.0.0.1:9464", "[::1]:0" */
+	const char *port_file;  /* NULL or "": none; written atomically once open, removed by admin_free() */
+	struct metrics *metrics;
+	const struct admin_page *pages;
+	uint32_t n_pages;
+};
+
+/* 0; -EINVAL for the address; -EADDRINUSE; other errno. */
+int admin_start(struct admin **ret, const struct admin_options *options);
+void admin_free(struct admin *a);
+uint16_t admin_port(const struct admin *a);
+
+/* reason: why not (kept as a copy); NULL = ready. Any thread. Not ready ("starting") at first. */
+void admin_set_ready(struct admin *a, const char *reason_or_null);
+void admin_set_healthy(struct admin *a, const char *reason_or_null);
