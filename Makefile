@@ -54,7 +54,8 @@ bin_of    = $(O)/bin/$(if $(filter ctl,$(1)),sluice,sluice-$(1))
 BINS     := $(foreach p,$(PROGRAMS),$(if $(wildcard user/$(p)/main.c),$(call bin_of,$(p))))
 
 LIB_SRC   := $(wildcard $(foreach m,$(MODULES),user/$(m)/*.c))
-PROTOS    := $(wildcard proto/*.proto)
+# telemetry.proto has proto3 `optional`, which protobuf-c 1.4 refuses; user/codec/telemetry.c reads it by hand.
+PROTOS    := proto/envelope.proto proto/delta.proto
 PROTO_GEN := $(PROTOS:proto/%.proto=$(O)/gen/proto/%.pb-c.c)
 BPF_SRC   := $(wildcard bpf/*.bpf.c)
 SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(O)/gen/bpf/%.skel.h)

@@ -34,7 +34,6 @@ struct reply_stub {
 	uint8_t flags;
 	uint8_t token[SLUICE_TOKEN_MAX];
 	uint64_t arrival_ns; /* CLOCK_MONOTONIC at the last byte received (or the closest that the source knows) */
-	uint8_t pad[4];
 };
 _Static_assert(sizeof(struct reply_stub) == 64, "one cache line");
 
