@@ -18,6 +18,16 @@ struct decimal {
 
 /* False for NaN and infinities. -0 gives {0, 0}. */
 bool decimal_of(double value, struct decimal *ret);
+
+/* The cheap half of decimal_of(), for columns: true when value is an integer of at most 15 digits divided by
+ * 10^decimals, and that integer in ret (its trailing zeros kept, so that a column shares one exponent).  -0 gives 0.
+ * decimals <= DECIMAL_SCALE_MAX.  A multiplication and a division. */
+#define DECIMAL_SCALE_MAX 15
+bool decimal_at_scale(double value, unsigned decimals, int64_t *ret);
+/* The fewest decimals, counted from `from`, at which decimal_at_scale() holds, or -1 when there are none. */
+int decimal_scale(double value, unsigned from);
+/* The opposite of decimal_at_scale(), for |digits| <= 10^15: exactly the double it came from. */
+double decimal_from_scale(int64_t digits, unsigned decimals);
 /* The double that the decimal reads back as. */
 double decimal_to_double(struct decimal d);
 
