@@ -44,6 +44,6 @@ struct envelope {
 void envelope_append(struct buf *b, const struct envelope *e);
 
 /* 0; -EBADMSG when it is not such a message or breaks one of the bounds above (a wrong length of an id, a range that
- * runs backwards, a count that does not fit its range or is at odds with the absence of a block);
- * -EPROTONOSUPPORT for another version or, when there is a block, another block_format. */
+ * runs backwards, a count that does not fit its range or is at odds with the absence of a block,
+ * all of spool_id zero, a missing gateway_id); -EPROTONOSUPPORT for another version or, when there is a block, another block_format. */
 int envelope_read(struct envelope *ret, struct slice bytes);
