@@ -22,11 +22,13 @@ static SLUICE_INLINE int durable_find(const struct sluice_durable_bucket *bucket
 {
 	int found = 0;
 
-#pragma clang loop unroll(full)
+	SLUICE_UNROLL
 	for (int i = 0; i < SLUICE_DURABLE_WAYS; i++) {
 		const volatile struct sluice_durable_slot *slot = &bucket->slots[i];
 
-		found |= slot->w0 == word1 && ((slot->w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && slot->w1 != 0;
+		__u64 w0 = slot->w0, w1 = slot->w1;
+
+		found |= w0 == word1 && ((w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && w1 != 0;
 	}
 	return found;
 }
