@@ -75,6 +75,11 @@ int config_load(struct settings *ret, const char *path, struct config_error *ret
 int config_parse(struct settings *ret, const char *name, const char *text, size_t len, struct config_error *ret_error);
 void config_done(struct settings *s);
 
+/* What one setting alone does not show: everything that a program ("gateway", "regional", "aggregator") needs is
+ * there and fits together, key files are there and private.  program NULL: what holds for any of them.  0; -EINVAL
+ * with a sentence that names the setting and says what to do (without file and line); touches nothing. */
+int config_check(const struct settings *s, const char *program, struct config_error *ret_error);
+
 /* The effective settings as YAML with each sentence as a comment; secrets are paths, never values. */
 void config_show(const struct settings *s, FILE *out);
 /* The reference: every setting, for people (Markdown). */
