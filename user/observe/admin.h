@@ -36,6 +36,6 @@ int admin_start(struct admin **ret, const struct admin_options *options);
 void admin_free(struct admin *a);
 uint16_t admin_port(const struct admin *a);
 
-/* reason: why not (kept as a copy); NULL = ready. Any thread. Not ready ("starting") at first. */
+/* reason: why not (255 bytes are kept as a copy); NULL = ready. Any thread. Not ready ("starting") at first. */
 void admin_set_ready(struct admin *a, const char *reason_or_null);
 void admin_set_healthy(struct admin *a, const char *reason_or_null);

@@ -9,6 +9,19 @@
  * M_GAUGE(id, "name", "sentence")                        double
  * M_LATENCY(id, "name", "sentence")                      nanoseconds in, seconds out; log-linear histogram,
  *                                                        quantiles to 0.8 %
+ *
+ * A program makes its ids and its table from the one file:
+ *
+ *     #define METRICS_DEF "gateway/metrics.def"
+ *     enum gateway_metric {
+ *     #include "observe/metric_ids.h"
+ *     };
+ *     static const struct metric_desc descs[] = {
+ *     #include "observe/metric_descs.h"
+ *     };
+ *
+ * In Prometheus a counter's name ends in _total and a latency's in _seconds; the suffix is added where the name does
+ * not have it.
  */
 #pragma once
 
