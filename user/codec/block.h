@@ -20,7 +20,8 @@
 #define BLOCK_RAW_MAX (8u << 20) /* bytes before zstd */
 
 enum block_flag {
-	BLOCK_STAMPED = 1, /* the device sent no timestamp; timestamp_ns is the gateway's */
+	BLOCK_STAMPED = 1,  /* the device sent no timestamp; timestamp_ns is the gateway's */
+	BLOCK_UNHASHED = 2, /* the device sent no integrity_hash; hash is 0.  Set by the writer */
 };
 
 /* ------------------------------------------------------------------ writing */
@@ -33,10 +34,12 @@ void block_writer_free(struct block_writer *w);
 
 /* payload: bytes of Telemetry that passed admission. timestamp_ns: the reading's own, or the gateway's stamp with
  * BLOCK_STAMPED. arrival_ns: wall clock at the gateway (kept to the millisecond).
- * 0; -EBADMSG; -ENOSPC when the block is full. */
+ * 0; -EBADMSG for what telemetry_parse() refuses or when its timestamp is not the one given; -ENOMEM; -ENOSPC when the
+ * block is full (BLOCK_READINGS_MAX, or BLOCK_RAW_MAX could be exceeded): finish it and add the reading to the next. */
 int block_writer_add(struct block_writer *w, struct slice payload, int64_t timestamp_ns, int64_t arrival_ns, uint8_t flags);
 uint32_t block_writer_count(const struct block_writer *w);
-/* Appends the finished block to b and empties the writer for the next. */
+/* Appends the finished block to b (nothing when no reading was added) and empties the writer for the next, also when it
+ * fails.  0 or -ENOMEM. */
 int block_writer_finish(struct block_writer *w, struct buf *b);
 
 /* ------------------------------------------------------------------ reading */
@@ -69,9 +72,11 @@ struct block {
 
 	/* Private. */
 	struct buf memory, raw;
+	struct slice *verbatim; /* the whole payload where its bytes are not canonical */
+	void *zstd;
 };
 
-/* Reads a block into ret, which block_init() has prepared; memory is reused from block to block.
+/* Reads a block (no bytes: a block without readings) into ret, which block_init() has prepared; memory is reused from block to block.
  * 0, -EBADMSG, -ENOMEM. Slices live until the next read or block_done(). */
 void block_init(struct block *ret);
 void block_done(struct block *b);

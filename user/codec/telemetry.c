@@ -138,6 +138,7 @@ int telemetry_parse(struct telemetry *ret, const void *payload, size_t len)
 
 	/* All but the metrics, which are many and counted. */
 	memset(ret, 0, offsetof(struct telemetry, metrics));
+	ret->region = SLICE(payload, 0);
 	ret->unknown = SLICE(NULL, 0);
 	ret->canonical = true;
 	for (;;) {
@@ -503,7 +504,7 @@ static void append_escaped(struct buf *b, uint8_t c)
 
 void json_append_string(struct buf *b, struct slice s)
 {
-	const uint8_t *at = s.data, *end = at + s.len, *plain = at;
+	const uint8_t *at = s.len > 0 ? s.data : (const uint8_t *)"", *end = at + s.len, *plain = at;
 
 	buf_append_u8(b, '"');
 	while (at < end) {

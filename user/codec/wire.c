@@ -105,6 +105,9 @@ size_t utf8_char_len(struct slice s)
 
 bool utf8_valid(struct slice s)
 {
+	if (s.len == 0)
+		return true; /* an empty slice may have no address */
+
 	const uint8_t *at = s.data, *end = at + s.len;
 
 	for (uint64_t eight; end - at >= 8; at += 8) {
