@@ -21,6 +21,10 @@ enum admit_result {
 
 enum { COAP_CON = 0, COAP_NON = 1, COAP_ACK = 2, COAP_RST = 3 };
 
+/* Bits of No-Response (RFC 7967): of which classes no response is wanted.  A confirmable request is then
+ * acknowledged by an empty message. */
+enum { NO_RESPONSE_2XX = 0x02, NO_RESPONSE_4XX = 0x08, NO_RESPONSE_5XX = 0x10 };
+
 struct admission {
 	__u64 word1, word2;   /* the tag */
 	__s64 timestamp_ns;   /* valid when has_timestamp */
@@ -66,7 +70,7 @@ enum coap_code {
 };
 
 struct answer {
-	__u8 code;       /* enum coap_code; 0 with type COAP_RST = Reset */
+	__u8 code;       /* enum coap_code; 0 makes an empty message: Reset with COAP_RST, else an acknowledgement */
 	__u8 type;       /* COAP_ACK for a CON request, COAP_NON for a NON request, COAP_RST */
 	__u8 token_len;
 	__u8 has_receipt;

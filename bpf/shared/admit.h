@@ -31,9 +31,13 @@ enum {
 enum { ADMIT_FIELD_HASH = 0x09, ADMIT_FIELD_TIMESTAMP = 0x11, ADMIT_FIELD_DEVICE = 0x1a, ADMIT_FIELD_REGION = 0x22 };
 #define ADMIT_HASH_FIELD_LEN 9 /* what the hash leaves out */
 
+/* The message, as a type that has a size. */
+struct admit_buffer {
+	__u8 bytes[SLUICE_BUFFER_SIZE];
+};
+
 /* Where admit_option() stands; result is ADMIT_READING once the payload marker has been passed. */
 struct admit_cursor {
-	const __u8 *message;
 	__u32 at, len;
 	__u32 number; /* of the last option */
 	__s32 result; /* negative: going on */
@@ -83,11 +87,17 @@ static SLUICE_INLINE int admit_option_value(struct admit_cursor *c, const __u8 *
 	return 0;
 }
 
+struct admit_walk {
+	const struct admit_buffer *message;
+	struct admit_cursor *cursor;
+};
+
 /* One option or the payload marker; a step of bpf_loop. */
 static SLUICE_NOINLINE long admit_option(__u32 index, void *context)
 {
-	struct admit_cursor *c = context;
-	const __u8 *option = c->message + sluice_offset(c->at);
+	struct admit_walk *walk = context;
+	struct admit_cursor *c = walk->cursor;
+	const __u8 *option = walk->message->bytes + sluice_offset(c->at);
 	__u32 delta = option[0] >> 4, len = option[0] & 15, skip = 1;
 
 	c->result = ADMIT_ODD;
@@ -119,6 +129,16 @@ static SLUICE_NOINLINE long admit_option(__u32 index, void *context)
 		return 1;
 	c->result = -1;
 	return 0;
+}
+
+SLUICE_VERIFIED_ONCE int admit_options(const struct admit_buffer *message, struct admit_cursor *c)
+{
+	struct admit_walk walk = { message, c };
+
+	if (!message || !c)
+		return ADMIT_ODD;
+	bpf_loop(ADMIT_OPTIONS_MAX + 1, admit_option, &walk, 0);
+	return c->result;
 }
 
 /* The beginning of the payload, up to the region that may follow device_id. */
@@ -183,7 +203,7 @@ static SLUICE_NOINLINE long admit_hash_block(__u32 index, void *context)
 	struct admit_hash *h = context;
 
 	siphash_block(&h->state, sluice_load64(h->message + sluice_offset(h->at)));
-	h->at += 8;
+	h->at = sluice_offset(h->at + 8); /* a range that the next step does not leave: else the verifier tries each */
 	return 0;
 }
 
@@ -198,27 +218,34 @@ static SLUICE_INLINE void admit_hash_span(struct admit_hash *h, __u32 off, __u32
 	siphash_block(&h->state, siphash_last_block(tail, len));
 }
 
-/* SipHash-2-4-128(master, device_id). */
-static SLUICE_NOINLINE void admit_device_key(const __u8 *message, const struct admission *a,
-					     const struct sluice_master_key *master, struct siphash_key *ret)
+/* SipHash-2-4-128(key, device_id) in place of key. */
+SLUICE_VERIFIED_ONCE int admit_device_key(const struct admit_buffer *message, __u32 off, __u32 len,
+					  struct siphash_key *key)
 {
-	const struct siphash_key key = { master->k0, master->k1 };
-	struct admit_hash h = { .state = siphash_begin(&key), .message = message };
+	if (!message || !key)
+		return -1;
+
+	struct admit_hash h = { .state = siphash_begin(key), .message = message->bytes };
 
 	h.state.v1 ^= 0xee;
-	admit_hash_span(&h, a->payload_off + a->device_off, a->device_len);
+	admit_hash_span(&h, off, len);
 	h.state.v2 ^= 0xee;
-	ret->k0 = siphash_finish_rounds(&h.state);
-	ret->k1 = siphash_continue(&h.state);
+	key->k0 = siphash_finish_rounds(&h.state);
+	key->k1 = siphash_continue(&h.state);
+	return 0;
 }
 
-/* Sets the tag; true when its first word is the one on the wire. */
-static SLUICE_NOINLINE int admit_verify(const __u8 *message, struct admission *a, const struct siphash_key *key)
+/* Sets the tag's second word; 1 when the first is the one on the wire, else 0. */
+SLUICE_VERIFIED_ONCE int admit_verify(const struct admit_buffer *message, struct admission *a,
+				      const struct siphash_key *key)
 {
-	struct admit_hash h = { .state = siphash_begin(key), .message = message };
+	if (!message || !a || !key)
+		return 0;
+
+	struct admit_hash h = { .state = siphash_begin(key), .message = message->bytes };
 
 	admit_hash_span(&h, a->payload_off + ADMIT_HASH_FIELD_LEN, a->payload_len - ADMIT_HASH_FIELD_LEN);
-	if (siphash_finish(&h.state) != sluice_load64(message + sluice_offset(a->payload_off + 1)))
+	if (siphash_finish(&h.state) != a->word1)
 		return 0;
 	a->word2 = siphash_continue(&h.state);
 	return 1;
@@ -227,18 +254,23 @@ static SLUICE_NOINLINE int admit_verify(const __u8 *message, struct admission *a
 static SLUICE_INLINE enum admit_result admit_key(const __u8 *message, const struct admit_keys *keys,
 						 struct admission *a)
 {
-	struct siphash_key key = siphash_open_key;
+	const struct admit_buffer *buffer = (const struct admit_buffer *)message;
+	struct siphash_key key;
 
+	key.k0 = SIPHASH_OPEN_K0;
+	key.k1 = SIPHASH_OPEN_K1;
 	if (!keys->keyed)
-		return admit_verify(message, a, &key) ? ADMIT_READING : ADMIT_BAD_HASH;
+		return admit_verify(buffer, a, &key) ? ADMIT_READING : ADMIT_BAD_HASH;
 	if (a->region_len > 0 && !admit_region_is_own(message, a, keys))
 		return ADMIT_FOREIGN;
 	for (__u8 i = 0; i < 2; i++) {
 		if (!keys->own[i].present)
 			continue;
-		admit_device_key(message, a, &keys->own[i], &key);
+		key.k0 = keys->own[i].k0;
+		key.k1 = keys->own[i].k1;
+		admit_device_key(buffer, a->payload_off + a->device_off, a->device_len, &key);
 		a->key_slot = i;
-		if (admit_verify(message, a, &key))
+		if (admit_verify(buffer, a, &key))
 			return ADMIT_READING;
 	}
 	a->key_slot = 0;
@@ -260,17 +292,15 @@ static SLUICE_INLINE enum admit_result admit_shape(const __u8 *message, __u32 le
 		return ADMIT_ODD;
 
 	struct admit_cursor c = {
-		.message = message,
 		.at = COAP_HEADER_LEN + ret->token_len,
 		.len = len,
 		.result = -1,
 		.content_format = content_format,
 	};
 
-	bpf_loop(ADMIT_OPTIONS_MAX + 1, admit_option, &c, 0);
-	ret->no_response = c.no_response;
-	if (c.result == ADMIT_MALFORMED)
+	if (admit_options((const struct admit_buffer *)message, &c) == ADMIT_MALFORMED)
 		return ADMIT_MALFORMED;
+	ret->no_response = c.no_response;
 	if (c.result != ADMIT_READING || !c.has_path || !c.has_format)
 		return ADMIT_ODD;
 	ret->payload_off = (__u16)c.at;

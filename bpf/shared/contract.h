@@ -15,6 +15,7 @@
 /* The flat buffer that admit() reads: a whole CoAP message, zero behind its end. */
 #define SLUICE_MESSAGE_MAX 1408
 #define SLUICE_MESSAGE_BUF 1536
+_Static_assert(SLUICE_BUFFER_SIZE >= SLUICE_MESSAGE_BUF, "bpf/shared/platform.h");
 
 #define SLUICE_PIN_ROOT "/sys/fs/bpf/sluice"
 
@@ -53,14 +54,14 @@ struct sluice_config {
 	__u64 heartbeat_max_ns;  /* older than this: XDP_PASS */
 	__u64 limit_rate;        /* packets a second and prefix; 0 = no limit */
 	__u64 limit_burst;       /* packets */
-	__u64 pass_rate;         /* odd packets passed up, a second and prefix */
+	__u64 pass_rate;         /* odd packets passed up, a second and prefix, and apart from them error answers */
 	__u64 limit_seed[2];     /* key of the prefix hash */
 	__u64 durable_seed;
 	__u32 durable_shift;     /* 64 - log2(buckets) */
 	__u16 content_format;
 	__u8 auth_keyed;         /* 0: the open key; 1: derived keys */
-	__u8 shadow;             /* count verdicts, pass everything */
-	__u8 kill;               /* pass everything at once */
+	__u8 shadow;             /* count what would become of each packet, pass everything */
+	__u8 kill;               /* pass everything at once, counted as PASSED_SHADOW */
 	__u8 acl_active;         /* `sources` holds something */
 	__u8 region_len;         /* own region, for the peek behind device_id */
 	__u8 pad[5];
@@ -75,19 +76,28 @@ struct sluice_master_key {
 	__u32 epoch;
 };
 
-/* `limits` (array): token buckets, direct-mapped by keyed hash of source /24 or /48. Times in ns. */
+/* `limits` (array of SLUICE_LIMITS): token buckets, direct-mapped by keyed hash of source /24 or /48. Times in ns. */
+#define SLUICE_LIMITS 65536 /* power of two */
 struct sluice_limit {
-	__u64 tat_ns;      /* theoretical arrival time (GCRA) of what is accepted */
-	__u64 pass_tat_ns; /* the same for what is passed up */
+	__u64 tat_ns;        /* theoretical arrival time (GCRA) of what is accepted */
+	__u64 pass_tat_ns;   /* the same for what is passed up */
+	__u64 answer_tat_ns; /* and for answers with an error code */
+	__u64 reserved;
 };
+_Static_assert(sizeof(struct sluice_limit) == 32, "never across two cache lines");
 
-/* `sources` (LPM): 1 = allow, 2 = deny. */
+/* `sources` (LPM trie; the value is a __u32): the longest prefix decides. IPv4 is mapped: a /24 has 96 + 24. */
+enum { SLUICE_SOURCE_ALLOW = 1, SLUICE_SOURCE_DENY = 2 };
 struct sluice_source_key {
 	__u32 prefix_len;
 	__u8 ip[16];
 };
 
-/* `verdicts` (per-CPU array) is indexed by enum sluice_verdict; `queues` (array) by receive queue. */
+/* `verdicts` (per-CPU array) is indexed by enum sluice_verdict; so is `shadowed`, which counts, while shadow is
+ * set, what the verdict would have been of those that `verdicts` counts as PASSED_SHADOW.  `received` (per-CPU
+ * array, one entry) counts every packet.  `queues` (array of SLUICE_QUEUES_MAX) is indexed by receive queue, as is
+ * `xsks` (XSKMAP). */
+#define SLUICE_QUEUES_MAX 64
 struct sluice_queue {
 	__u32 next_seq; /* sequence number of the next frame steered to this queue's socket */
 	__u32 pad;

@@ -20,17 +20,16 @@ static SLUICE_INLINE __u32 durable_bucket_of(__u64 word1, __u64 seed, __u32 shif
 
 static SLUICE_INLINE int durable_find(const struct sluice_durable_bucket *bucket, __u64 word1, __u64 word2)
 {
-	int found = 0;
-
 	SLUICE_UNROLL
 	for (int i = 0; i < SLUICE_DURABLE_WAYS; i++) {
 		const volatile struct sluice_durable_slot *slot = &bucket->slots[i];
 
 		__u64 w0 = slot->w0, w1 = slot->w1;
 
-		found |= w0 == word1 && ((w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && w1 != 0;
+		if (w0 == word1 && ((w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && w1 != 0)
+			return 1;
 	}
-	return found;
+	return 0;
 }
 
 #ifndef __bpf__

@@ -14,6 +14,10 @@
 #define SLUICE_NOINLINE __attribute__((noinline))
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
 #define SLUICE_OFFSET_MAX 2047
+#define SLUICE_BUFFER_SIZE (SLUICE_OFFSET_MAX + 1 + 64) /* room behind every masked offset */
+/* A function with external linkage is verified once, on its own, and not again for every state of every caller. It
+ * knows of its pointers only the size of what they point to, and must take NULL. */
+#define SLUICE_VERIFIED_ONCE __attribute__((noinline))
 
 static SLUICE_INLINE __u32 sluice_offset(__u32 offset)
 {
@@ -35,6 +39,8 @@ static SLUICE_INLINE void sluice_store64(void *at, __u64 v)
 #include <linux/types.h>
 #define SLUICE_INLINE inline __attribute__((always_inline))
 #define SLUICE_NOINLINE inline
+#define SLUICE_VERIFIED_ONCE static inline
+#define SLUICE_BUFFER_SIZE 1536
 #define SLUICE_UNROLL
 
 static SLUICE_INLINE __u32 sluice_offset(__u32 offset)

@@ -24,8 +24,13 @@ struct siphash_state {
 	__u64 v0, v1, v2, v3;
 };
 
-/* The published key 00..0f (little-endian bytes): shards, and every device under `auth: open`. */
-static const struct siphash_key siphash_open_key = { 0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL };
+/* The published key 00..0f (little-endian bytes): shards, and every device under `auth: open`.  (In BPF a constant
+ * object would become a map.) */
+#define SIPHASH_OPEN_K0 0x0706050403020100ULL
+#define SIPHASH_OPEN_K1 0x0f0e0d0c0b0a0908ULL
+#ifndef __bpf__
+static const struct siphash_key siphash_open_key = { SIPHASH_OPEN_K0, SIPHASH_OPEN_K1 };
+#endif
 
 static SLUICE_INLINE __u64 siphash_rotl(__u64 v, int bits)
 {
