@@ -4,8 +4,8 @@
  * Records of many partitions go into one sequence of segments; an offset counts per partition.  Readers see what
  * is durable: up to `DIR/end`, which is written after each fdatasync.
  *
- * Threads: a writer handle may be used by one thread for append and another for sync; a reader handle belongs to
- * one thread.  Processes: JOURNAL_EXCLUSIVE holds a lock for its life; shared writers lock around each append.
+ * Threads: a writer handle may be used by one thread for append and another for sync; trim, first, end and bytes may
+ * be called from any thread; a reader handle belongs to one thread.  Processes: JOURNAL_EXCLUSIVE holds a lock for its life; shared writers lock around each append.
  */
 #pragma once
 
@@ -40,6 +40,7 @@ struct journal_options {
 	bool create;            /* make the directory and the journal when absent (else -ENOENT) */
 	uint32_t partitions;    /* when created; must fit when opened (0 = whatever it has) */
 	uint64_t segment_bytes; /* a new segment is begun beyond this; 0 = 64 MiB */
+	uint32_t generation;    /* when created; 0 = 1 */
 };
 
 /* What recovery met at open: counted, kept aside in DIR/damaged, never fatal. */
@@ -50,7 +51,8 @@ struct journal_recovery {
 
 struct journal;
 
-/* 0; -ENOENT, -EBUSY, -EINVAL (partitions do not fit, not a journal), -ENOSPC, other errno of the file system. */
+/* 0; -ENOENT, -EBUSY, -EINVAL (partitions do not fit, not a journal, or its newest segments were deleted by hand: no
+ * offset would be safe), -ENOSPC, other errno of the file system.  ret_recovery may be NULL. */
 int journal_open(struct journal **ret, const char *dir, const struct journal_options *options,
 		 struct journal_recovery *ret_recovery);
 void journal_close(struct journal *j);
@@ -66,15 +68,16 @@ int journal_append(struct journal *j, struct journal_record *records, size_t n);
  * after): what the kernel has dropped from its cache must not be acknowledged. */
 int journal_sync(struct journal *j);
 
-/* Next offset of a partition, durable or not, and the first that is kept. */
+/* Next offset of a partition, durable or not, and the first that is kept.  A shared writer knows what others appended
+ * up to its own last append. */
 uint64_t journal_end(const struct journal *j, uint16_t partition);
 uint64_t journal_first(const struct journal *j, uint16_t partition);
 
 /* Deletes every segment of which all records are below keep_from[partition]; never the one being written.
- * Returns the number of segments deleted. */
+ * Returns the number of segments deleted, or negative errno. */
 int journal_trim(struct journal *j, const uint64_t *keep_from);
 
-/* Bytes on disk. */
+/* Bytes of the segments on disk (shared: as of this handle's last change of segment). */
 uint64_t journal_bytes(const struct journal *j);
 
 /* ------------------------------------------------------------------ reading */
@@ -92,12 +95,13 @@ uint32_t journal_reader_partitions(const struct journal_reader *r);
 int journal_reader_seek(struct journal_reader *r, const uint64_t *from);
 
 /* The next durable record that is wanted, in log order.  1 with ret set (slices valid until the next call);
- * 0 when the deadline passed; negative errno.  *ret_skipped (may be NULL) counts damaged records met. */
+ * 0 when the deadline passed; negative errno.  Damage is skipped, counted and kept aside. */
 int journal_reader_next(struct journal_reader *r, struct journal_record *ret, int64_t deadline_ns);
 
 /* First kept and next offset of a partition as far as they are durable. */
 int journal_reader_range(struct journal_reader *r, uint16_t partition, uint64_t *ret_first, uint64_t *ret_end);
+/* Damaged places met so far: not records, or records at an offset that was taken. */
 uint64_t journal_reader_damaged(const struct journal_reader *r);
 /* Readable (POLLIN) when something may have become durable; poll it together with other descriptors, then call
- * journal_reader_next(deadline 0). */
+ * journal_reader_next(deadline 0) until it gives 0: records that are read ahead do not make it readable. */
 int journal_reader_fd(const struct journal_reader *r);
