@@ -44,7 +44,8 @@ int xdp_probe(struct xdp_error *ret_error);
  * of services. Port in host order. */
 int xdp_serve_port(struct xdp *xdp, uint16_t port);
 /* The service behind an index, for building answers: -ENOENT when there is none. */
-int xdp_service(const struct xdp *xdp, uint16_t index, struct sluice_service_key *ret_key, struct sluice_service *ret_service);
+int xdp_service(const struct xdp *xdp, uint16_t index, struct sluice_service_key *ret_key,
+		struct sluice_service *ret_service);
 
 /* Deny or allow a prefix: text such as "203.0.113.0/24". */
 int xdp_source_rule(struct xdp *xdp, const char *prefix, bool allow);
