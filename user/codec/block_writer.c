@@ -227,6 +227,19 @@ static int find_device(struct block_writer *w, struct slice id, uint32_t *ret)
 	return error < 0 ? error : buf_error(&w->last_set);
 }
 
+/* Nearly always that of the reading before. */
+static int find_region(struct block_writer *w, struct slice region, uint32_t *ret)
+{
+	if (w->count > 0) {
+		struct lookup before = { .dictionary = &w->regions, .key = region };
+
+		*ret = w->region[w->count - 1];
+		if (same_key(&before, *ret))
+			return 0;
+	}
+	return dictionary_get(&w->regions, region, ret);
+}
+
 static int take(struct block_writer *w, const struct telemetry *t, struct slice payload)
 {
 	uint32_t i = w->count;
@@ -235,13 +248,16 @@ static int take(struct block_writer *w, const struct telemetry *t, struct slice 
 	if (error == 0)
 		error = find_set(w, w->device[i], t, &w->set[i]);
 	if (error == 0)
-		error = dictionary_get(&w->regions, t->region, &w->region[i]);
+		error = find_region(w, t->region, &w->region[i]);
 	if (error < 0)
 		return error;
 
 	w->value_at[i] = (uint32_t)(w->values.len / sizeof(double));
-	for (uint32_t k = 0; k < t->n_metrics; k++)
-		buf_append(&w->values, &t->metrics[k].value, sizeof(double));
+
+	double *values = (double *)buf_extend(&w->values, t->n_metrics * sizeof(*values));
+
+	for (uint32_t k = 0; values && k < t->n_metrics; k++)
+		values[k] = t->metrics[k].value;
 	if (!t->canonical) {
 		w->flags[i] |= FLAG_VERBATIM;
 		buf_append(&w->verbatim, payload.data, payload.len);
@@ -368,21 +384,22 @@ static uint8_t common_unit(const struct block_writer *w)
 	return unit;
 }
 
-/* Residuals under one predictor and what they weigh. */
+/* Residuals under one predictor, for times in w->digits, and what they weigh. */
 static uint64_t predict_times(struct block_writer *w, enum time_mode mode, int64_t unit)
 {
 	struct time_predictor p = { .mode = mode, .of_device = w->of_device };
-	uint64_t weight = 0;
+	uint64_t *residual = w->residual[mode], weight = 0;
 
 	if (mode == TIME_DEVICE)
 		memset(w->of_device, 0, w->devices.n * sizeof(w->of_device[0]));
 	for (uint32_t i = 0; i < w->count; i++) {
-		int64_t value = wrap_sub(w->timestamp_ns[i], w->timestamp_ns[0]) / unit;
-		int64_t arrival = wrap_mul(wrap_sub(w->arrival_ms[i], w->arrival_ms[0]), NS_PER_MS) / unit;
+		int64_t arrival = 0;
 
-		w->residual[mode][i] = zigzag(wrap_sub(value, time_predict(&p, w->device[i], arrival)));
-		weight += bits(w->residual[mode][i]);
-		time_learn(&p, w->device[i], arrival, value);
+		if (mode == TIME_ARRIVAL)
+			arrival = wrap_mul(wrap_sub(w->arrival_ms[i], w->arrival_ms[0]), NS_PER_MS) / unit;
+		residual[i] = zigzag(wrap_sub(w->digits[i], time_predict(&p, w->device[i], arrival)));
+		weight += bits(residual[i]);
+		time_learn(&p, w->device[i], arrival, w->digits[i]);
 	}
 	return weight;
 }
@@ -393,6 +410,8 @@ static void put_times(struct block_writer *w)
 	uint64_t least = UINT64_MAX;
 	enum time_mode best = TIME_DEVICE;
 
+	for (uint32_t i = 0; i < w->count; i++)
+		w->digits[i] = wrap_sub(w->timestamp_ns[i], w->timestamp_ns[0]) / time_units[unit];
 	for (enum time_mode mode = TIME_DEVICE; mode < TIME_MODES; mode++) {
 		uint64_t weight = predict_times(w, mode, time_units[unit]);
 

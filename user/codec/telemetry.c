@@ -55,7 +55,7 @@ static int parse_entry(struct telemetry_metric *ret, struct slice entry)
 	return r.failed ? -EBADMSG : 0;
 }
 
-static int take_metric(struct telemetry *t, const struct telemetry_metric *m)
+static inline int take_metric(struct telemetry *t, const struct telemetry_metric *m)
 {
 	if (t->n_metrics == TELEMETRY_METRICS_MAX || m->name.len > TELEMETRY_NAME_MAX || !utf8_valid(m->name))
 		return -EBADMSG;
@@ -71,7 +71,7 @@ static int take_metric(struct telemetry *t, const struct telemetry_metric *m)
 }
 
 /* The entry as everybody writes it, without going through wire_next() three times. */
-static bool plain_entry(struct reader *r, struct telemetry_metric *ret)
+static inline bool plain_entry(struct reader *r, struct telemetry_metric *ret)
 {
 	const uint8_t *at = r->at;
 
@@ -125,6 +125,28 @@ static int take_known(struct telemetry *t, const struct wire_field *f)
 	}
 }
 
+/* The fixed shape's beginning: integrity_hash, timestamp_ns, device_id.  Gives the bits of the fields it has taken. */
+static uint32_t take_plain_start(struct telemetry *t, struct reader *r)
+{
+	const uint8_t *at = r->at;
+
+	if (reader_left(r) < 20 || at[0] != WIRE_TAG(HASH, WIRE_FIXED64) || at[9] != WIRE_TAG(TIMESTAMP, WIRE_FIXED64) ||
+	    at[18] != WIRE_TAG(DEVICE, WIRE_BYTES) || at[19] == 0 || at[19] > SLUICE_DEVICE_MAX ||
+	    reader_left(r) < 20 + (size_t)at[19])
+		return 0;
+
+	struct slice device_id = SLICE(at + 20, at[19]);
+
+	if (!utf8_valid(device_id))
+		return 0;
+	memcpy(&t->integrity_hash, at + 1, sizeof(t->integrity_hash));
+	memcpy(&t->timestamp_ns, at + 10, sizeof(t->timestamp_ns));
+	t->has_hash = t->has_timestamp = true;
+	t->device_id = device_id;
+	r->at += 20 + device_id.len;
+	return 1u << HASH | 1u << TIMESTAMP | 1u << DEVICE;
+}
+
 int telemetry_parse(struct telemetry *ret, const void *payload, size_t len)
 {
 	struct reader r = reader_of(SLICE(payload, len));
@@ -141,6 +163,8 @@ int telemetry_parse(struct telemetry *ret, const void *payload, size_t len)
 	ret->region = SLICE(payload, 0);
 	ret->unknown = SLICE(NULL, 0);
 	ret->canonical = true;
+	seen = take_plain_start(ret, &r);
+	last = seen ? DEVICE : 0;
 	for (;;) {
 		if (last <= METRICS && plain_entry(&r, &m)) {
 			last = METRICS;

@@ -103,18 +103,8 @@ size_t utf8_char_len(struct slice s)
 	return point < least || point > 0x10ffff || (point >= 0xd800 && point <= 0xdfff) ? 0 : len;
 }
 
-bool utf8_valid(struct slice s)
+static bool utf8_valid_from(const uint8_t *at, const uint8_t *end)
 {
-	if (s.len == 0)
-		return true; /* an empty slice may have no address */
-
-	const uint8_t *at = s.data, *end = at + s.len;
-
-	for (uint64_t eight; end - at >= 8; at += 8) {
-		memcpy(&eight, at, 8);
-		if (eight & 0x8080808080808080ULL)
-			break;
-	}
 	while (at < end) {
 		size_t n = utf8_char_len(SLICE(at, (size_t)(end - at)));
 
@@ -123,4 +113,21 @@ bool utf8_valid(struct slice s)
 		at += n;
 	}
 	return true;
+}
+
+/* Nearly all names are ASCII, and short. */
+bool utf8_valid(struct slice s)
+{
+	const uint64_t high_bits = 0x8080808080808080ULL;
+	const uint8_t *at = s.data;
+	uint64_t all = 0, eight;
+	size_t left = s.len;
+
+	for (; left >= 8; left -= 8, at += 8) {
+		memcpy(&eight, at, 8);
+		all |= eight;
+	}
+	for (; left > 0; left--)
+		all |= *at++;
+	return (all & high_bits) == 0 || utf8_valid_from(s.data, (const uint8_t *)s.data + s.len);
 }
