@@ -92,18 +92,16 @@ static SLUICE_INLINE bool reply_headers(const struct packet *p, __u32 udp_len)
 {
 	void *data = (void *)(long)p->ctx->data, *end = (void *)(long)p->ctx->data_end;
 	void *ip = data + (p->ip_off & 31);
-	struct udphdr *udp;
+	__u32 ip_len = p->is_v6 ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	struct udphdr *udp = ip + ip_len;
 
-	if (data + sizeof(struct ethhdr) > end || ip + sizeof(struct ipv6hdr) + sizeof(*udp) > end)
+	if (data + sizeof(struct ethhdr) > end || (void *)(udp + 1) > end)
 		return false;
 	reply_ethernet(data);
-	if (p->is_v6) {
+	if (ip_len == sizeof(struct ipv6hdr))
 		reply_ipv6(p, ip, udp_len);
-		udp = ip + sizeof(struct ipv6hdr);
-	} else {
+	else
 		reply_ipv4(p, ip, udp_len);
-		udp = ip + sizeof(struct iphdr);
-	}
 	udp->source = p->dst_port_be;
 	udp->dest = p->src_port_be;
 	udp->len = bpf_htons((__u16)udp_len);
