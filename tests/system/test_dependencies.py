@@ -9,7 +9,7 @@ BELOW = {
     "observe": {"base"},
     "codec": {"base"},
     "journal": {"base"},
-    "analytics": {"base"},
+    "analytics": {"base", "codec"},  # decimals: the one place where a double becomes text
     "stream": {"base", "config", "observe", "codec", "journal", "analytics"},
     "net": {"base", "config", "observe", "codec", "journal", "analytics"},
 }

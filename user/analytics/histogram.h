@@ -2,11 +2,14 @@
  * zero alone.  A quantile is its bucket's midpoint, so the error is at most half a bucket: 1/128 = 0.78 % of the
  * value, without libm.  Merging is addition; order does not matter.
  *
- * Sparse and sorted: 12 bytes a bucket in use.
+ * Sparse and sorted: 16 bytes a bucket in use.
  */
 #pragma once
 
 #include <stdint.h>
+
+/* Of the largest finite double; indexes run from -HISTOGRAM_INDEX_MAX to HISTOGRAM_INDEX_MAX. */
+#define HISTOGRAM_INDEX_MAX 131007
 
 struct histogram_bucket {
 	int32_t index;
