@@ -14,8 +14,10 @@ struct {
 	__type(value, struct sluice_service);
 } services SEC(".maps");
 
+/* Mapped by the gateway, which writes single fields: the heartbeat never runs over an operator's kill switch. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, 1);
 	__type(key, __u32);
 	__type(value, struct sluice_config);
@@ -74,8 +76,10 @@ struct {
 	__type(value, __u64);
 } received SEC(".maps");
 
+/* Mapped by the gateway too: what it has taken stands beside what was steered, across its restarts. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, SLUICE_QUEUES_MAX);
 	__type(key, __u32);
 	__type(value, struct sluice_queue);

@@ -100,7 +100,7 @@ struct sluice_source_key {
 #define SLUICE_QUEUES_MAX 64
 struct sluice_queue {
 	__u32 next_seq; /* sequence number of the next frame steered to this queue's socket */
-	__u32 pad;
+	__u32 seen_seq; /* written by user space: what it expects next; the difference was lost if no socket holds it */
 	__u64 steered;  /* frames for which redirect was asked and the socket was there */
 };
 
