@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/rand.h"
@@ -168,12 +169,38 @@ int kafka_topic_check(const struct kafka_address *address, const struct kafka_fa
 	return 0;
 }
 
+/* What a broker answers for a moment after a topic was made or its leader has moved; librdkafka 2.0.2 asks anew for
+ * what it fetches and produces, but not for offsets. */
+static bool passes_by_itself(rd_kafka_resp_err_t error)
+{
+	switch (error) {
+	case RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART:
+	case RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION:
+	case RD_KAFKA_RESP_ERR_REPLICA_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR:
+	case RD_KAFKA_RESP_ERR_FENCED_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR_UNKNOWN_LEADER_EPOCH:
+	case RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE:
+	case RD_KAFKA_RESP_ERR__TRANSPORT:
+		return true;
+	default:
+		return false;
+	}
+}
+
 int kafka_topic_range(rd_kafka_t *client, const char *topic, uint32_t partition, int64_t *ret_first, int64_t *ret_end)
 {
-	int64_t first, end;
-	rd_kafka_resp_err_t error =
-		rd_kafka_query_watermark_offsets(client, topic, (int32_t)partition, &first, &end, KAFKA_ANSWER_MS);
+	int64_t deadline_ns = clock_mono_ns() + KAFKA_ANSWER_MS * NS_PER_MS, first, end;
+	rd_kafka_resp_err_t error;
 
+	for (;;) {
+		error = rd_kafka_query_watermark_offsets(client, topic, (int32_t)partition, &first, &end,
+							 MAX(clock_poll_ms(deadline_ns), 1));
+		if (!passes_by_itself(error) || clock_mono_ns() >= deadline_ns)
+			break;
+		usleep(20000);
+	}
 	if (error)
 		return kafka_errno(error);
 	*ret_first = first;
@@ -282,7 +309,7 @@ int kafka_topic_identity(rd_kafka_t *consumer, const struct kafka_address *addre
 				 address->topic);
 	if (r < 0)
 		return kafka_say(ret_error, r, "topic %s at %s: its first record cannot be read: %s", address->topic,
-				 address->brokers, fault->text[0] ? fault->text : strerror(-r));
+				 address->brokers, r == -ENOTCONN && fault->text[0] ? fault->text : strerror(-r));
 	return 0;
 }
 

@@ -30,6 +30,15 @@ static struct stream_create_options creation(uint32_t partitions)
 	return (struct stream_create_options){ .partitions = partitions, .retention_ms = -1, .development = true };
 }
 
+static void create_or_fail(const char *rest, const struct stream_create_options *options)
+{
+	int r = kafka->create(rest, options, &error);
+
+	if (r < 0)
+		printf("  create: %s (%s)\n", error.text, strerror(-r));
+	CU_ASSERT_EQUAL_FATAL(r, 0);
+}
+
 static struct stream *open_or_fail(const char *rest, bool writer, bool reader)
 {
 	struct stream *s = NULL;
@@ -112,7 +121,7 @@ static void production_refuses_a_topic_with_one_replica(void)
 	struct stream_create_options options = creation(1);
 
 	name_of(broker, rest);
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 	CU_ASSERT_EQUAL(kafka->open(&s, rest, &(struct stream_options){ .writer = true }, &error), -EINVAL);
 	CU_ASSERT_PTR_NOT_NULL(strstr(error.text, "streams.development"));
 
@@ -132,7 +141,7 @@ static void another_number_of_partitions_or_generation_does_not_fit(void)
 
 	name_of(broker, rest);
 	options.generation = 3;
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 	CU_ASSERT_EQUAL(kafka->create(rest, &options, &error), -EEXIST);
 	options.may_exist = true;
 	CU_ASSERT_EQUAL(kafka->create(rest, &options, &error), 0);
@@ -154,7 +163,7 @@ static void identity_stands_at_offset_0_and_is_not_handed_out(void)
 
 	name_of(broker, rest);
 	options.generation = 7;
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 
 	struct stream *s = open_or_fail(rest, true, true);
 
@@ -183,7 +192,7 @@ static void identity_survives_trimming_to_the_end(void)
 	uint64_t offset, first, end;
 
 	name_of(broker, rest);
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 
 	struct stream *s = open_or_fail(rest, true, false);
 	struct log_id id = s->id;
@@ -216,7 +225,7 @@ static void a_topic_that_lost_every_record_is_refused_until_it_is_made_anew(void
 	uint64_t offset, end;
 
 	name_of(broker, rest);
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 	s = open_or_fail(rest, true, false);
 
 	struct log_id id = s->id;
@@ -283,7 +292,7 @@ static void a_topic_deleted_and_made_anew_has_another_identity(void)
 	const char *topic;
 
 	name_of(broker, rest);
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 
 	struct stream *s = open_or_fail(rest, false, true);
 	struct log_id id = s->id;
@@ -328,7 +337,7 @@ static void an_idle_writer_renews_the_identity(void)
 
 	name_of(broker, rest);
 	options.retention_ms = 40;
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 
 	struct stream *s = open_or_fail(rest, true, false);
 	int64_t deadline_ns = clock_mono_ns() + 20 * NS_PER_S;
@@ -353,7 +362,7 @@ static void a_record_of_16_mb_goes_through_and_a_larger_one_is_refused(void)
 	uint8_t *value = malloc(KAFKA_RECORD_MAX + 1);
 
 	name_of(broker, rest);
-	CU_ASSERT_EQUAL_FATAL(kafka->create(rest, &options, &error), 0);
+	create_or_fail(rest, &options);
 	rand_bytes(value, KAFKA_RECORD_MAX + 1);
 
 	struct stream *s = open_or_fail(rest, true, true);
