@@ -98,7 +98,10 @@ int journal_reader_seek(struct journal_reader *r, const uint64_t *from);
  * 0 when the deadline passed; negative errno.  Damage is skipped, counted and kept aside. */
 int journal_reader_next(struct journal_reader *r, struct journal_record *ret, int64_t deadline_ns);
 
-/* First kept and next offset of a partition as far as they are durable. */
+/* The first offsets that are kept, of all partitions (the reader's own array): one system call, mostly. */
+int journal_reader_first(struct journal_reader *r, const uint64_t **ret);
+/* First kept and next offset of a partition as far as they are durable.  Reads what has been appended since it was
+ * last asked, at most a segment. */
 int journal_reader_range(struct journal_reader *r, uint16_t partition, uint64_t *ret_first, uint64_t *ret_end);
 /* Damaged places met so far: not records, or records at an offset that was taken. */
 uint64_t journal_reader_damaged(const struct journal_reader *r);

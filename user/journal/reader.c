@@ -430,6 +430,15 @@ static int tail_advance(struct journal_reader *r)
 	return result;
 }
 
+int journal_reader_first(struct journal_reader *r, const uint64_t **ret)
+{
+	int error = first_refresh(r);
+
+	if (error == 0)
+		*ret = r->first;
+	return error;
+}
+
 int journal_reader_range(struct journal_reader *r, uint16_t partition, uint64_t *ret_first, uint64_t *ret_end)
 {
 	if (partition >= r->meta.partitions)

@@ -87,8 +87,9 @@ const char *stream_url(const struct stream *s);
 int stream_append(struct stream *s, const struct stream_record *record);
 
 /* Drives the backend and collects up to n confirmations, per partition in the order of the appends: waits until
- * there is at least one or the deadline has passed.  Returns their number, or negative errno when the handle is
- * broken.  Confirmed = durable (embedded: fdatasync; kafka: acks=all). */
+ * there is at least one or the deadline has passed, also when nothing is pending.  Returns their number, or negative
+ * errno when the handle is broken.  Confirmed = durable (embedded: fdatasync, for which it waits whatever the deadline;
+ * kafka: acks=all). */
 int stream_poll(struct stream *s, struct stream_confirmation *ret, size_t n, int64_t deadline_ns);
 
 /* Appends that are not confirmed yet. */
@@ -116,6 +117,9 @@ int stream_trim(struct stream *s, const uint64_t *keep_from);
 
 /* ------------------------------------------------------------------ for the backends */
 
+/* Each function has the contract of its namesake above.  stream.c has checked before: the URL's form and its name
+ * (the last component of rest), that partition < partitions, and that pointers are not NULL but for ret_error.  The
+ * backend answers -EBADF for writing with a handle that is no writer, and for reading with one that is no reader. */
 struct stream_ops {
 	const char *scheme; /* "embedded", "kafka" */
 	int (*create)(const char *rest, const struct stream_create_options *options, struct stream_error *ret_error);
@@ -138,6 +142,13 @@ struct stream {
 	uint32_t partitions;
 	char url[STREAM_URL_MAX];
 };
+
+/* Adds a backend to the table: for tests that need faults which the real ones cannot be made to have. */
+void stream_register(const struct stream_ops *ops);
+/* Writes the sentence, if there is room for one, and returns error. */
+__attribute__((format(printf, 3, 4))) int stream_say(struct stream_error *ret_error, int error, const char *format, ...);
+/* The directory of an embedded stream; NULL for any other. */
+const char *stream_embedded_dir(const char *url);
 
 extern const struct stream_ops stream_embedded_ops;
 extern const struct stream_ops stream_kafka_ops;
