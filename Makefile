@@ -144,6 +144,9 @@ $(O)/obj/%.o: %.c | $(O)/.deps $(PROTO_GEN:%.c=%.h) $(SKELS)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
+# Its assembler takes the page in.
+$(O)/obj/user/observe/dashboard.o: user/observe/dashboard.html
+
 $(LIB): $(LIB_OBJ)
 	$(call say,AR,$@)
 	$(Q)rm -f $@ && $(AR) rcs $@ $^
