@@ -7,6 +7,7 @@ Stages, in order (--only NAME runs one, --list names them):
   unit      CUnit programs of tests/unit and tests/bpf
   asan      the same under AddressSanitizer and UndefinedBehaviorSanitizer
   tsan      the threaded ones under ThreadSanitizer
+  kafka     the programs of tests/unit/stream once more, against a real broker that deploy/kafka/kafka-dev runs
   fuzz      each fuzz target for a few seconds
   system    pytest: whole-system tests, compatibility of the protos, dependency rule, README's commands
 
@@ -16,12 +17,15 @@ import argparse
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 THREADED = re.compile(r"tests/unit/(base|observe|stream|journal|net|gateway)/")
+KAFKA = re.compile(r"tests/unit/stream/")
 FUZZ_SECONDS = 5
 
 
@@ -68,14 +72,14 @@ def programs(build, *folders):
     return sorted(p for f in folders for p in (ROOT / build / "tests" / f).rglob("test_*") if os.access(p, os.X_OK) and p.is_file())
 
 
-def run_programs(tally, build, stage, select=lambda path: True):
+def run_programs(tally, build, stage, select=lambda path: True, env=None):
     for program in programs(build, "unit", "bpf"):
         name = str(program.relative_to(ROOT / build))
         source = ROOT / (name + ".c")
         if not source.exists() or not select(name):
             continue
         # LeakSanitizer wants ptrace, which a sandbox may refuse; everything else of ASan stays on.
-        output, status = run([str(program)], 300, {"SLUICE_BUILD": build, "TSAN_OPTIONS": "halt_on_error=1"})
+        output, status = run([str(program)], 300, {"SLUICE_BUILD": build, "TSAN_OPTIONS": "halt_on_error=1", **(env or {})})
         lines = output.splitlines()
         before = tally.failed
         for line in lines:
@@ -104,6 +108,32 @@ def stage_asan(tally, build):
 def stage_tsan(tally, build):
     if make(tally, f"{build}/san-thread", "SAN=thread", "all", "tests"):
         run_programs(tally, f"{build}/san-thread", "tsan", THREADED.search)
+
+
+def stage_kafka(tally, build):
+    """Needs Java and Maven, and the network the first time; says so and skips where they are missing."""
+    missing = [name for name in ("java", "mvn") if not shutil.which(name)]
+    if missing:
+        tally.take(f"skip tests/unit/stream against a broker: no {' and no '.join(missing)} here", "kafka")
+        return
+    if not make(tally, build, "all", "tests"):
+        return
+    script = str(ROOT / "deploy/kafka/kafka-dev")
+    output, status = run([script, "fetch"], 600)
+    if status != 0:
+        tally.take(f"skip tests/unit/stream against a broker: {output.strip()}", "kafka")
+        return
+    with tempfile.TemporaryDirectory(prefix="sluice-kafka-") as folder:
+        output, status = run([script, "start", folder], 120)
+        if status != 0:
+            print(output)
+            tally.fail("kafka: no broker")
+            return
+        try:
+            address = output.split()[-1]
+            run_programs(tally, build, "kafka", KAFKA.search, {"SLUICE_TEST_KAFKA": address})
+        finally:
+            run([script, "stop", folder], 60)
 
 
 def stage_fuzz(tally, build):
@@ -153,8 +183,8 @@ def stage_system(tally, build):
         tally.fail(f"system: pytest ended with status {status}")
 
 
-STAGES = {"clang": stage_clang, "unit": stage_unit, "asan": stage_asan, "tsan": stage_tsan, "fuzz": stage_fuzz,
-          "system": stage_system}
+STAGES = {"clang": stage_clang, "unit": stage_unit, "asan": stage_asan, "tsan": stage_tsan, "kafka": stage_kafka,
+          "fuzz": stage_fuzz, "system": stage_system}
 
 
 def main():

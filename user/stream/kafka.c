@@ -24,7 +24,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,18 +130,6 @@ int kafka_errno(rd_kafka_resp_err_t error)
 	}
 }
 
-int kafka_say(struct stream_error *ret_error, int error, const char *format, ...)
-{
-	va_list args;
-
-	if (ret_error) {
-		va_start(args, format);
-		vsnprintf(ret_error->text, sizeof(ret_error->text), format, args);
-		va_end(args);
-	}
-	return error;
-}
-
 int kafka_say_response(struct stream_error *ret_error, const struct kafka_address *address, rd_kafka_t *client,
 		       const struct kafka_fault *fault, const char *what, rd_kafka_resp_err_t error)
 {
@@ -150,13 +137,13 @@ int kafka_say_response(struct stream_error *ret_error, const struct kafka_addres
 
 	rd_kafka_poll(client, 0); /* brings fault->text up to date */
 	if (r == -ENOENT)
-		return kafka_say(ret_error, r, "there is no topic %s at %s: `sluice streams init` creates it", address->topic,
+		return stream_say(ret_error, r, "there is no topic %s at %s: `sluice streams init` creates it", address->topic,
 				 address->brokers);
 	if (r == -ENOTCONN)
-		return kafka_say(ret_error, r, "no Kafka broker answers at %s within %d s (%s): is it running, is the address "
+		return stream_say(ret_error, r, "no Kafka broker answers at %s within %d s (%s): is it running, is the address "
 				 "right?", address->brokers, KAFKA_ANSWER_MS / 1000,
 				 fault->text[0] ? fault->text : rd_kafka_err2str(error));
-	return kafka_say(ret_error, r, "topic %s at %s %s: %s", address->topic, address->brokers, what,
+	return stream_say(ret_error, r, "topic %s at %s %s: %s", address->topic, address->brokers, what,
 			 rd_kafka_err2str(error));
 }
 
@@ -169,9 +156,9 @@ int kafka_address_parse(const char *rest, struct kafka_address *ret, struct stre
 	size_t brokers_len = slash ? (size_t)(slash - rest) : 0, topic_len = strlen(topic);
 
 	if (brokers_len == 0 || brokers_len >= sizeof(ret->brokers) || topic_len == 0)
-		return kafka_say(ret_error, -EINVAL, "kafka:%s is not a stream: write kafka:host:port[,host:port]/NAME", rest);
+		return stream_say(ret_error, -EINVAL, "kafka:%s is not a stream: write kafka:host:port[,host:port]/NAME", rest);
 	if (topic_len > KAFKA_TOPIC_MAX || topic[strspn(topic, allowed)] || !strcmp(topic, ".") || !strcmp(topic, ".."))
-		return kafka_say(ret_error, -EINVAL, "%s is not the name of a topic: at most %d letters, digits, '.', '_', '-'",
+		return stream_say(ret_error, -EINVAL, "%s is not the name of a topic: at most %d letters, digits, '.', '_', '-'",
 				 topic, KAFKA_TOPIC_MAX);
 	memcpy(ret->brokers, rest, brokers_len);
 	ret->brokers[brokers_len] = 0;
@@ -214,7 +201,7 @@ int kafka_client_new(rd_kafka_t **ret, rd_kafka_type_t type, const struct kafka_
 		if (rd_kafka_conf_set(conf, pair[0], pair[1], text, sizeof(text)) == RD_KAFKA_CONF_OK)
 			continue;
 		rd_kafka_conf_destroy(conf);
-		return kafka_say(ret_error, -EINVAL, "librdkafka does not take %s=%s: %s", pair[0], pair[1], text);
+		return stream_say(ret_error, -EINVAL, "librdkafka does not take %s=%s: %s", pair[0], pair[1], text);
 	}
 	rd_kafka_conf_set_opaque(conf, fault);
 	rd_kafka_conf_set_log_cb(conf, drop_log);
@@ -226,7 +213,7 @@ int kafka_client_new(rd_kafka_t **ret, rd_kafka_type_t type, const struct kafka_
 
 	if (!client) {
 		rd_kafka_conf_destroy(conf);
-		return kafka_say(ret_error, -EINVAL, "no Kafka client for %s: %s", address->brokers, text);
+		return stream_say(ret_error, -EINVAL, "no Kafka client for %s: %s", address->brokers, text);
 	}
 	*ret = client;
 	return 0;
@@ -314,7 +301,7 @@ static int open_writer(struct kafka *k, const struct stream_options *options, co
 	k->to = rd_kafka_topic_new(k->producer, k->address.topic, NULL);
 	k->on_way = calloc(k->stream.partitions, sizeof(*k->on_way));
 	if (!k->to || !k->on_way)
-		return kafka_say(ret_error, -ENOMEM, "no memory for topic %s", k->address.topic);
+		return stream_say(ret_error, -ENOMEM, "no memory for topic %s", k->address.topic);
 	for (uint32_t p = 0; p < k->stream.partitions; p++)
 		list_init(&k->on_way[p]);
 	if (facts->retention_ms > 0)
@@ -355,7 +342,7 @@ static int open_reader(struct kafka *k, struct stream_error *ret_error)
 	k->queue = rd_kafka_queue_new(k->consumer);
 	k->positions = calloc(k->stream.partitions, sizeof(*k->positions));
 	if (!k->from || !k->queue || !k->positions)
-		return kafka_say(ret_error, -ENOMEM, "no memory for topic %s", k->address.topic);
+		return stream_say(ret_error, -ENOMEM, "no memory for topic %s", k->address.topic);
 	return 0;
 }
 
@@ -434,7 +421,7 @@ static int kafka_open(struct stream **ret, const char *rest, const struct stream
 	struct kafka *k = calloc(1, sizeof(*k));
 
 	if (!k)
-		return kafka_say(ret_error, -ENOMEM, "no memory for a stream");
+		return stream_say(ret_error, -ENOMEM, "no memory for a stream");
 	k->stream.ops = &stream_kafka_ops;
 	list_init(&k->ready);
 	snprintf(k->stream.url, sizeof(k->stream.url), "kafka:%.*s", (int)sizeof(k->stream.url) - 7, rest);
@@ -658,15 +645,15 @@ static void fetch(struct kafka *k, size_t n, int wait_ms)
 	}
 }
 
-/* The first partition that was lost, once: it is left until the next seek. */
-static int report_lost(struct kafka *k, uint32_t *ret_lost_partition)
+/* The first partition that is lost, until it is sought anew or left. */
+static int report_lost(const struct kafka *k, uint32_t *ret_lost_partition)
 {
 	uint32_t p = 0;
 
 	while (!k->positions[p].lost)
 		p++;
-	kafka_leave(&k->stream, p);
-	*ret_lost_partition = p;
+	if (ret_lost_partition)
+		*ret_lost_partition = p;
 	return -ERANGE;
 }
 

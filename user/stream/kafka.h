@@ -61,8 +61,6 @@ int kafka_client_new(rd_kafka_t **ret, rd_kafka_type_t type, const struct kafka_
 void kafka_client_free(rd_kafka_t **client);
 
 int kafka_errno(rd_kafka_resp_err_t error);
-/* Writes a sentence and returns error. ret_error may be NULL. */
-__attribute__((format(printf, 3, 4))) int kafka_say(struct stream_error *ret_error, int error, const char *format, ...);
 /* The sentence for what librdkafka said about a topic. */
 int kafka_say_response(struct stream_error *ret_error, const struct kafka_address *address, rd_kafka_t *client,
 		       const struct kafka_fault *fault, const char *what, rd_kafka_resp_err_t error);

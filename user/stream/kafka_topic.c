@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -155,15 +154,15 @@ int kafka_topic_check(const struct kafka_address *address, const struct kafka_fa
 		      struct stream_error *ret_error)
 {
 	if (facts->compacted)
-		return kafka_say(ret_error, -EINVAL, "topic %s is compacted, which would drop records: set cleanup.policy=delete",
+		return stream_say(ret_error, -EINVAL, "topic %s is compacted, which would drop records: set cleanup.policy=delete",
 				 address->topic);
 	if (development)
 		return 0;
 	if (facts->replicas < 3)
-		return kafka_say(ret_error, -EINVAL, "topic %s has %" PRIu32 " replica(s), an acknowledgement needs at least 3: "
+		return stream_say(ret_error, -EINVAL, "topic %s has %" PRIu32 " replica(s), an acknowledgement needs at least 3: "
 				 "reassign its partitions, or set streams.development", address->topic, facts->replicas);
 	if (facts->min_insync < 2)
-		return kafka_say(ret_error, -EINVAL, "topic %s has min.insync.replicas=%" PRId64 ", an acknowledgement needs at "
+		return stream_say(ret_error, -EINVAL, "topic %s has min.insync.replicas=%" PRId64 ", an acknowledgement needs at "
 				 "least 2: change it with kafka-configs, or set streams.development", address->topic,
 				 facts->min_insync);
 	return 0;
@@ -295,20 +294,20 @@ int kafka_topic_identity(rd_kafka_t *consumer, const struct kafka_address *addre
 				r = -ENOENT;
 		} while (r == -ERANGE);
 		if (r == -EINVAL)
-			return kafka_say(ret_error, r, "topic %s holds records that Sluice did not write: choose another name",
+			return stream_say(ret_error, r, "topic %s holds records that Sluice did not write: choose another name",
 					 address->topic);
 		if (r != -ENOENT)
 			break;
 		used |= end > 0;
 	}
 	if (r == -ENOENT && used)
-		return kafka_say(ret_error, -ENODATA, "topic %s has lost its last record to retention, and with it its "
+		return stream_say(ret_error, -ENODATA, "topic %s has lost its last record to retention, and with it its "
 				 "identity: `sluice streams init` gives it a new one", address->topic);
 	if (r == -ENOENT)
-		return kafka_say(ret_error, r, "topic %s was not made by Sluice: `sluice streams init` makes it ready",
+		return stream_say(ret_error, r, "topic %s was not made by Sluice: `sluice streams init` makes it ready",
 				 address->topic);
 	if (r < 0)
-		return kafka_say(ret_error, r, "topic %s at %s: its first record cannot be read: %s", address->topic,
+		return stream_say(ret_error, r, "topic %s at %s: its first record cannot be read: %s", address->topic,
 				 address->brokers, r == -ENOTCONN && fault->text[0] ? fault->text : strerror(-r));
 	return 0;
 }
@@ -420,11 +419,11 @@ static int check_fit(const struct kafka_address *address, const struct kafka_fac
 		       (options->retention_ms < 0 || facts->retention_ms < options->retention_ms);
 
 	if (facts->partitions != options->partitions)
-		return kafka_say(ret_error, -EINVAL, "topic %s has %" PRIu32 " partitions, %" PRIu32 " are wanted: the number is "
+		return stream_say(ret_error, -EINVAL, "topic %s has %" PRIu32 " partitions, %" PRIu32 " are wanted: the number is "
 				 "fixed for a generation, use another name or prefix", address->topic, facts->partitions,
 				 options->partitions);
 	if (shorter)
-		return kafka_say(ret_error, -EINVAL, "topic %s keeps records for %" PRId64 " ms, %" PRId64 " (-1 = for ever) are "
+		return stream_say(ret_error, -EINVAL, "topic %s keeps records for %" PRId64 " ms, %" PRId64 " (-1 = for ever) are "
 				 "wanted: change retention.ms with kafka-configs", address->topic, facts->retention_ms,
 				 options->retention_ms);
 	return kafka_topic_check(address, facts, options->development, ret_error);
@@ -449,7 +448,7 @@ static int ensure_identity(rd_kafka_t *consumer, const struct kafka_address *add
 			r = kafka_topic_identity(consumer, address, fault, options->partitions, &found, ret_error);
 	}
 	if (r == 0 && options->generation && found.generation != options->generation)
-		return kafka_say(ret_error, -EINVAL, "topic %s is of generation %" PRIu32 ", %" PRIu32 " is wanted: a new "
+		return stream_say(ret_error, -EINVAL, "topic %s is of generation %" PRIu32 ", %" PRIu32 " is wanted: a new "
 				 "generation needs a new name or prefix", address->topic, found.generation,
 				 options->generation);
 	return r;
@@ -464,7 +463,7 @@ int kafka_topic_create(const char *rest, const struct stream_create_options *opt
 	int r = kafka_address_parse(rest, &address, ret_error);
 
 	if (r == 0 && options->partitions == 0)
-		r = kafka_say(ret_error, -EINVAL, "topic %s: a stream needs at least one partition", address.topic);
+		r = stream_say(ret_error, -EINVAL, "topic %s: a stream needs at least one partition", address.topic);
 	if (r == 0)
 		r = kafka_client_new(&consumer, RD_KAFKA_CONSUMER, &address, &fault, NULL, 0, NULL, ret_error);
 	if (r < 0)
@@ -478,7 +477,7 @@ int kafka_topic_create(const char *rest, const struct stream_create_options *opt
 		rd_kafka_resp_err_t error = new_topic(consumer, address.topic, options, text, sizeof(text));
 
 		if (error && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS && text[0])
-			return kafka_say(ret_error, kafka_errno(error), "topic %s at %s cannot be created: %s", address.topic,
+			return stream_say(ret_error, kafka_errno(error), "topic %s at %s cannot be created: %s", address.topic,
 					 address.brokers, text);
 		if (error && error != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS)
 			return kafka_say_response(ret_error, &address, consumer, &fault, "cannot be created", error);
@@ -494,7 +493,7 @@ int kafka_topic_create(const char *rest, const struct stream_create_options *opt
 	if (r < 0)
 		return r;
 	if (!made_here && !options->may_exist)
-		return kafka_say(ret_error, -EEXIST, "topic %s at %s exists already", address.topic, address.brokers);
+		return stream_say(ret_error, -EEXIST, "topic %s at %s exists already", address.topic, address.brokers);
 	r = check_fit(&address, &facts, options, ret_error);
 	return r < 0 ? r : ensure_identity(consumer, &address, &fault, options, made_here, ret_error);
 }
