@@ -11,6 +11,8 @@
 #include <stdint.h>
 
 #define DETECTOR_WARMUP 20
+/* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
+#define DETECTOR_VERSION 1
 
 struct detector {
 	double mean, deviation;

@@ -39,6 +39,7 @@ enum owned_kind {
 	OWNED_RESOLVE = 6,
 	OWNED_ASIDE = 7,
 	OWNED_DECIDE = 8, /* global.log: the status of a window */
+	OWNED_ALERT = 9,  /* global.log: an anomaly of windows */
 };
 
 struct owned_span {

@@ -107,6 +107,29 @@ static void a_spike_in_noise_is_found_at_once_and_ends_at_once(void)
 	}
 }
 
+/* What is learned of an outlier is cut: it hides neither the next one nor the level. */
+static void a_spike_hardly_moves_what_is_expected(void)
+{
+	struct noise n = seeded();
+	struct series s;
+
+	begin(&s);
+	for (int i = 0; i < 1000; i++)
+		feed(&s, 20 + 0.5 * gaussian(&n));
+	for (int spike = 1; spike <= 3; spike++) {
+		s.raised = 0;
+		feed(&s, 20 + 500 * spike);
+		feed(&s, 20 + 0.5 * gaussian(&n));
+		CU_ASSERT_EQUAL(s.raised, 1);
+		CU_ASSERT_DOUBLE_EQUAL(s.last.expected, 20, 2);
+		for (int i = 0; i < 20; i++)
+			feed(&s, 20 + 0.5 * gaussian(&n));
+	}
+	s.raised = 0;
+	feed(&s, 20 + 10);
+	CU_ASSERT_EQUAL(s.raised, 1);
+}
+
 static void a_spike_in_a_wave_is_found(void)
 {
 	struct noise n = seeded();
@@ -277,7 +300,8 @@ static void scores_say_how_improbable_a_value_is(void)
 }
 
 TESTS("detector", T(gaussian_noise_raises_nothing), T(coarse_values_raise_nothing),
-      T(a_spike_in_noise_is_found_at_once_and_ends_at_once), T(a_spike_in_a_wave_is_found),
+      T(a_spike_in_noise_is_found_at_once_and_ends_at_once), T(a_spike_hardly_moves_what_is_expected),
+      T(a_spike_in_a_wave_is_found),
       T(nothing_is_reported_before_the_warm_up), T(a_constant_series_reports_neither_itself_nor_its_first_step),
       T(a_lasting_shift_is_accepted_after_some_values), T(scale_and_shift_change_nothing),
       T(a_copy_of_the_state_has_the_same_future), T(an_older_value_changes_nothing), T(extreme_values_do_no_harm),
