@@ -82,7 +82,7 @@ def golden(name):
 
 
 def written(message):
-    """The one way in which it is written: metrics sorted bytewise, which protobuf's deterministic form does not promise."""
+    """As everyone writes it: metrics sorted bytewise, which protobuf's deterministic form does not promise."""
     if message.DESCRIPTOR.name != "Telemetry":
         return message.SerializeToString(deterministic=True)
     rest = type(message)()
@@ -110,7 +110,8 @@ def test_every_message_that_stands_alone_has_an_example(now):
     assert names - inner == set(GOLDEN)
 
 
-@pytest.mark.parametrize("kind, name", [("telemetry", "Telemetry"), ("envelope", "TelemetryEnvelope"), ("region", "RegionData")])
+@pytest.mark.parametrize("kind, name", [("telemetry", "Telemetry"), ("envelope", "TelemetryEnvelope"),
+                                        ("region", "RegionData")])
 def test_c_code_writes_released_bytes_again(codec, kind, name):
     data, _ = golden(name)
     assert codec(kind, data.hex()).split(" ")[0] == data.hex()

@@ -1,8 +1,9 @@
 /* The columnar block.
  *
  * A reading on the wire is about 157 bytes, of which little is news: the same names again, a time that is a minute
- * after the last, values that have moved by a few hundredths.  Only its hash, 8 bytes of keyed noise, cannot shrink.  So:
- * like goes with like, each column is predicted from what stands before it, and zstd takes what the prediction leaves.
+ * after the last, values that have moved by a few hundredths.  Only its hash, 8 bytes of keyed noise, cannot shrink.
+ * So: like goes with like, each column is predicted from what stands before it, and zstd takes what the prediction
+ * leaves.
  * The parts are known ones: delta of deltas for times (Pelkonen et al., "Gorilla: a fast, scalable, in-memory time
  * series database", VLDB 2015), doubles as decimals (Liakos et al., "Chimp", VLDB 2022, and Afroozeh et al., "ALP",
  * SIGMOD 2023, observe the same of sensors' data), frame of reference and dictionaries (Abadi et al., 2006), planes of
@@ -23,9 +24,10 @@
  *     values   := for each set, for each of its names: one value column over the set's readings
  *     unknown, verbatim := column of lengths, all bytes                     for the readings whose flags say so
  *
- * Times count a unit (the largest of s, ms, us, ns that divides all of them) since the first; the residual is the zigzag
- * of the difference from a prediction, of three the one that leaves least: by the device's own last step (a device's
- * first: the time before; its second: the last step of any device), by the arrival column, or by the time before.
+ * Times count a unit (the largest of s, ms, us, ns that divides all of them) since the first; the residual is the
+ * zigzag of the difference from a prediction, of three the one that leaves least: by the device's own last step (a
+ * device's first: the time before; its second: the last step of any device), by the arrival column, or by the time
+ * before.
  *
  * A value column begins with its kind.  Decimal ones have a common scale: digits = value * 10^scale exactly
  * (codec/decimal.h), as the difference from the same device's value before (VALUE_DEVICE) or from the column's least

@@ -36,7 +36,8 @@ void block_writer_free(struct block_writer *w);
  * BLOCK_STAMPED. arrival_ns: wall clock at the gateway (kept to the millisecond).
  * 0; -EBADMSG for what telemetry_parse() refuses or when its timestamp is not the one given; -ENOMEM; -ENOSPC when the
  * block is full (BLOCK_READINGS_MAX, or BLOCK_RAW_MAX could be exceeded): finish it and add the reading to the next. */
-int block_writer_add(struct block_writer *w, struct slice payload, int64_t timestamp_ns, int64_t arrival_ns, uint8_t flags);
+int block_writer_add(struct block_writer *w, struct slice payload, int64_t timestamp_ns, int64_t arrival_ns,
+		     uint8_t flags);
 uint32_t block_writer_count(const struct block_writer *w);
 /* Appends the finished block to b (nothing when no reading was added) and empties the writer for the next, also when it
  * fails.  0 or -ENOMEM. */
@@ -76,7 +77,8 @@ struct block {
 	void *zstd;
 };
 
-/* Reads a block (no bytes: a block without readings) into ret, which block_init() has prepared; memory is reused from block to block.
+/* Reads a block (no bytes: a block without readings) into ret, which block_init() has prepared; memory is reused from
+ * block to block.
  * 0, -EBADMSG, -ENOMEM. Slices live until the next read or block_done(). */
 void block_init(struct block *ret);
 void block_done(struct block *b);

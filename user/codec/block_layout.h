@@ -20,9 +20,9 @@ static const int64_t time_units[] = { 1, 1000, 1000000, 1000000000 };
 
 #define LINK_NONE UINT32_MAX
 
-/* Who precedes whom: readings ordered by set (order[start[s]] is the first one of set s, arrival order within it); link[p]
- * is the position that the value at position p is compared with: the same device's before it in this set, or else just
- * the one before, or LINK_NONE for a set's first. */
+/* Who precedes whom: readings ordered by set (order[start[s]] is the first one of set s, arrival order within it);
+ * link[p] is the position that the value at position p is compared with: the same device's before it in this set, or
+ * else just the one before, or LINK_NONE for a set's first. */
 struct block_links {
 	uint32_t *order; /* count */
 	uint32_t *link;  /* count */

@@ -274,7 +274,8 @@ static int take(struct block_writer *w, const struct telemetry *t, struct slice 
 		       0;
 }
 
-int block_writer_add(struct block_writer *w, struct slice payload, int64_t timestamp_ns, int64_t arrival_ns, uint8_t flags)
+int block_writer_add(struct block_writer *w, struct slice payload, int64_t timestamp_ns, int64_t arrival_ns,
+		     uint8_t flags)
 {
 	struct telemetry t;
 	int error = telemetry_parse(&t, payload.data, payload.len);

@@ -43,7 +43,7 @@ struct envelope {
 /* Appends the message.  Memory errors stand in buf_error(b). */
 void envelope_append(struct buf *b, const struct envelope *e);
 
-/* 0; -EBADMSG when it is not such a message or breaks one of the bounds above (a wrong length of an id, a range that
- * runs backwards, a count that does not fit its range or is at odds with the absence of a block,
- * all of spool_id zero, a missing gateway_id); -EPROTONOSUPPORT for another version or, when there is a block, another block_format. */
+/* 0; -EBADMSG when it is not such a message or breaks one of the bounds above (a missing spool_id or gateway_id, an id
+ * of another length, a range that runs backwards, a count that does not fit its range, a count without a block or a
+ * block without a count); -EPROTONOSUPPORT for another version or, when there is a block, another block_format. */
 int envelope_read(struct envelope *ret, struct slice bytes);

@@ -473,7 +473,8 @@ static void cleanup_json(json_t **j)
 	json_decref(*j);
 }
 
-int telemetry_from_json(struct buf *ret, const char *json, size_t len, const struct siphash_key *key, char ret_error[128])
+int telemetry_from_json(struct buf *ret, const char *json, size_t len, const struct siphash_key *key,
+			char ret_error[128])
 {
 	char unheard[ERROR_LEN];
 	struct json_reading j = { .error = ret_error ? ret_error : unheard };

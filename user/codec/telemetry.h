@@ -52,10 +52,13 @@ struct siphash_key telemetry_device_key(const struct siphash_key *master, struct
 
 /* One JSON object (protobuf's JSON form, original or lowerCamelCase names) -> the bytes of the message, sorted
  * and with its hash under key (the derived device key, or the open key).  A hash that is given must fit unless
- * key is NULL, and then it is taken as it is, or left out when absent.  0; -ENOMEM; -EBADMSG with a sentence that names the member in ret_error (may be NULL). */
-int telemetry_from_json(struct buf *ret, const char *json, size_t len, const struct siphash_key *key, char ret_error[128]);
-/* The opposite, what is absent left out, metrics as they stand, of a name's repeats the last: {"integrity_hash":"…16 hex…","timestamp_ns":"…","device_id":…,"region":…,"metrics":{…}} without a
- * newline and without the closing brace when open_ended (the caller adds members). */
+ * key is NULL, and then it is taken as it is, or left out when absent.  0; -ENOMEM; -EBADMSG with a sentence that
+ * names the member in ret_error (may be NULL). */
+int telemetry_from_json(struct buf *ret, const char *json, size_t len, const struct siphash_key *key,
+			char ret_error[128]);
+/* The opposite, what is absent left out, metrics as they stand, of a name's repeats the last:
+ * {"integrity_hash":"…16 hex…","timestamp_ns":"…","device_id":…,"region":…,"metrics":{…}} without a newline and without
+ * the closing brace when open_ended (the caller adds members). */
 void telemetry_append_json(struct buf *b, const struct telemetry *t, bool open_ended);
 /* A JSON string with its quotes. Invalid UTF-8 becomes U+FFFD. */
 void json_append_string(struct buf *b, struct slice s);

@@ -1,5 +1,5 @@
-/* Random messages of Telemetry, written field by field without the codec: most as a device sends them, some in any other
- * way that protobuf allows.  A xorshift with a seed, so that a failure can be repeated. */
+/* Random messages of Telemetry, written field by field without the codec: most as a device sends them, some in any
+ * other way that protobuf allows.  A xorshift with a seed, so that a failure can be repeated. */
 #pragma once
 
 #include <math.h>

@@ -230,5 +230,6 @@ static void region_data_that_does_not_fit_together_is_refused(void)
 TESTS("envelope", T(protobuf_c_reads_what_envelope_append_writes), T(an_envelope_comes_back_as_it_was),
       T(a_heartbeat_needs_no_block_and_no_trace), T(an_envelope_out_of_bounds_is_refused),
       T(ids_of_another_length_are_refused),
-      T(an_envelope_that_is_cut_off_is_refused), T(fields_of_tomorrow_are_skipped), T(region_data_is_that_of_protobuf_c),
+      T(an_envelope_that_is_cut_off_is_refused), T(fields_of_tomorrow_are_skipped),
+      T(region_data_is_that_of_protobuf_c),
       T(region_data_that_does_not_fit_together_is_refused))

@@ -152,9 +152,10 @@ static void minus_zero_is_read_as_zero_and_noted(void)
 
 static void an_entry_without_name_or_value_has_the_defaults(void)
 {
+	static const char bytes[] = DEVICE_FIELD "\x2a\x03\x0a\x01t" "\x2a\x09\x11\x00\x00\x00\x00\x00\x00\x49\x40" "\x2a\x00";
 	struct telemetry t;
 
-	ASSERT_OK(telemetry_parse(&t, BYTES(DEVICE_FIELD "\x2a\x03\x0a\x01t" "\x2a\x09\x11\x00\x00\x00\x00\x00\x00\x49\x40" "\x2a\x00")));
+	ASSERT_OK(telemetry_parse(&t, BYTES(bytes)));
 	CU_ASSERT_EQUAL_FATAL(t.n_metrics, 3);
 	CU_ASSERT(same(t.metrics[0].name, "t") && t.metrics[0].value == 0);
 	CU_ASSERT(t.metrics[1].name.len == 0 && t.metrics[1].value == 50);
@@ -207,7 +208,8 @@ static void the_tag_runs_over_all_but_field_one_wherever_it_stands(void)
 
 static void json_gives_sorted_bytes_with_their_hash(void)
 {
-	static const char json[] = "{\"device_id\":\"d1\",\"timestamp_ns\":\"123456789\",\"region\":\"eu\",\"metrics\":{\"t\":21.5,\"h\":50}}";
+	static const char json[] = "{\"device_id\":\"d1\",\"timestamp_ns\":\"123456789\",\"region\":\"eu\","
+				   "\"metrics\":{\"t\":21.5,\"h\":50}}";
 	static const char rest[] = TIME_FIELD DEVICE_FIELD REGION_FIELD METRIC_H METRIC_T;
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
 	uint64_t hash = openssl_siphash(&siphash_open_key, BYTES(rest));
@@ -333,7 +335,8 @@ static void bytes_survive_json(void)
 	CU_ASSERT(compared > 500);
 }
 
-TESTS("telemetry", T(a_message_is_read_field_by_field), T(any_order_of_fields_is_read), T(what_is_no_message_is_refused),
+TESTS("telemetry", T(a_message_is_read_field_by_field), T(any_order_of_fields_is_read),
+      T(what_is_no_message_is_refused),
       T(as_many_metrics_are_taken_as_there_may_be), T(a_message_beyond_the_payload_is_refused),
       T(minus_zero_is_read_as_zero_and_noted), T(an_entry_without_name_or_value_has_the_defaults),
       T(canonical_says_whether_writing_gives_the_same_bytes), T(the_tag_runs_over_all_but_field_one_wherever_it_stands),
