@@ -16,7 +16,9 @@
  *     columns  := n_devices n_regions n_names n_sets n_set_names n_values   varints
  *                 devices regions names                                     strings: all lengths (varint), all bytes
  *                 set sizes, set names                                      varints, numbers of names in wire order
- *                 device set region flags                                   column each, one entry a reading
+ *                 device set region                                         column each: zigzag of the number's
+ *                                                                           difference from the one before plus one
+ *                 flags                                                     column
  *                 times arrivals values unknown verbatim
  *     column   := width:u8, then width planes of n bytes, the lowest bytes first; width 0 when all is 0
  *     times    := unit:u8 mode:u8 first:i64 column                          what is predicted: below
@@ -38,7 +40,11 @@
  * payload is kept whole as well.
  *
  * The reader bounds everything before it allocates and follows no index that it has not compared; arithmetic on what
- * is read wraps.  Cost, 100 or 1,000 readings of a real sensor network (6 values each): see BENCH=block.
+ * is read wraps.
+ *
+ * Cost a reading, 6 values of a real sensor network each (BENCH=block): 15.4 B in batches of 100 and 11.9 B in batches
+ * of 1,000; 19.7 B and 17.2 B when every reading is another device's.  Some 300 to 400 ns to write, parsing included,
+ * and 75 to 130 ns to read; a third of the writing is zstd, which at these sizes gains nothing from levels above 1.
  */
 #include "codec/block.h"
 
@@ -245,14 +251,19 @@ static bool read_column(struct loading *l, uint64_t *ret, uint32_t n)
 	return true;
 }
 
-static bool read_indexes(struct loading *l, uint32_t *ret, uint32_t below)
+static bool read_numbers(struct loading *l, uint32_t *ret, uint32_t below)
 {
+	int64_t expected = 0;
+
 	if (!read_column(l, l->column, l->b->count))
 		return false;
 	for (uint32_t i = 0; i < l->b->count; i++) {
-		if (l->column[i] >= below)
+		int64_t number = wrap_add(expected, unzigzag(l->column[i]));
+
+		if (number < 0 || number >= below)
 			return false;
-		ret[i] = (uint32_t)l->column[i];
+		ret[i] = (uint32_t)number;
+		expected = number + 1;
 	}
 	return true;
 }
@@ -262,8 +273,8 @@ static bool read_readings(struct loading *l)
 	struct block *b = l->b;
 	uint64_t at = 0;
 
-	if (!read_indexes(l, b->device, b->n_devices) || !read_indexes(l, b->set, b->n_sets) ||
-	    !read_indexes(l, l->region, l->n_regions) || !read_column(l, l->column, b->count))
+	if (!read_numbers(l, b->device, b->n_devices) || !read_numbers(l, b->set, b->n_sets) ||
+	    !read_numbers(l, l->region, l->n_regions) || !read_column(l, l->column, b->count))
 		return false;
 	for (uint32_t i = 0; i < b->count; i++) {
 		if (l->column[i] & ~(uint64_t)FLAGS_ALL)

@@ -334,11 +334,15 @@ static void put_column(struct buf *b, const uint64_t *v, uint32_t n)
 			*at++ = (uint8_t)(v[i] >> (8 * plane));
 }
 
-static void put_column_u32(struct block_writer *w, const uint32_t *v, uint32_t n)
+static void put_numbers(struct block_writer *w, const uint32_t *v)
 {
-	for (uint32_t i = 0; i < n; i++)
-		w->residual[0][i] = v[i];
-	put_column(&w->raw, w->residual[0], n);
+	int64_t expected = 0;
+
+	for (uint32_t i = 0; i < w->count; i++) {
+		w->residual[0][i] = zigzag(v[i] - expected);
+		expected = v[i] + 1LL;
+	}
+	put_column(&w->raw, w->residual[0], w->count);
 }
 
 static void put_dictionary(struct buf *b, const struct dictionary *d)
@@ -365,9 +369,9 @@ static void put_dictionaries(struct block_writer *w)
 		buf_append_varint(&w->raw, dictionary_at(&w->sets, s).len / sizeof(*numbers));
 	for (size_t i = 0; i < w->sets.bytes.len / sizeof(*numbers); i++)
 		buf_append_varint(&w->raw, numbers[i]);
-	put_column_u32(w, w->device, w->count);
-	put_column_u32(w, w->set, w->count);
-	put_column_u32(w, w->region, w->count);
+	put_numbers(w, w->device);
+	put_numbers(w, w->set);
+	put_numbers(w, w->region);
 	for (uint32_t i = 0; i < w->count; i++)
 		w->residual[0][i] = w->flags[i];
 	put_column(&w->raw, w->residual[0], w->count);
