@@ -3,6 +3,8 @@
  * Layout, in prose at the top of block.c.  Invariant: what goes in comes out byte for byte; a reading whose bytes
  * are not the ones that telemetry_append() would write is kept whole in a column of its own.
  *
+ * A writer and a struct block each belong to one thread at a time.  The writer copies what it is given.
+ *
  * The reader trusts nothing: every length and index is checked, output memory is bounded by BLOCK_READINGS_MAX,
  * BLOCK_VALUES_MAX and BLOCK_RAW_MAX before it is allocated.
  */

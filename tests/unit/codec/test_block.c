@@ -300,6 +300,54 @@ static void every_cut_of_a_block_is_refused(void)
 	CU_ASSERT_EQUAL(block_read(&b, buf_slice(&bytes)), -EBADMSG);
 }
 
+/* A block of one reading whose columns are n zero bytes. */
+static int read_zeros(struct block *b, size_t n)
+{
+	CLEANUP(buf_done) struct buf bytes = BUF_INIT;
+	CLEANUP_FREE uint8_t *zeros = calloc(1, n);
+	size_t bound = ZSTD_compressBound(n);
+
+	buf_append_u8(&bytes, 1);
+	buf_append_u64(&bytes, 0);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(zeros);
+	bytes.len -= bound - ZSTD_compress(buf_extend(&bytes, bound), bound, zeros, n, 1);
+	return block_read(b, buf_slice(&bytes));
+}
+
+static void a_frame_that_is_too_large_is_refused_before_it_is_read(void)
+{
+	CLEANUP(block_done) struct block b;
+
+	block_init(&b);
+	CU_ASSERT_EQUAL(read_zeros(&b, BLOCK_RAW_MAX + 1), -EBADMSG);
+	CU_ASSERT_EQUAL(b.raw.cap, 0);
+	CU_ASSERT_EQUAL(read_zeros(&b, BLOCK_RAW_MAX), -EBADMSG);
+}
+
+static void nothing_may_stand_behind_the_columns_or_their_frame(void)
+{
+	CLEANUP(cleanup_writer) struct block_writer *w = new_writer();
+	CLEANUP(buf_done) struct buf bytes = BUF_INIT;
+	CLEANUP(block_done) struct block b;
+	uint8_t raw[1024];
+	struct random r;
+
+	block_init(&b);
+	begin(&r);
+	fill(w, &r, 1, 0, 4);
+	ASSERT_OK(block_writer_finish(w, &bytes));
+
+	size_t n = ZSTD_decompress(raw, sizeof(raw) - 1, bytes.data + 9, bytes.len - 9), bound = ZSTD_compressBound(0);
+
+	CU_ASSERT_FATAL(!ZSTD_isError(n));
+	raw[n] = 0;
+	CU_ASSERT_EQUAL(block_read_columns(&b, 1, bytes.data + 1, SLICE(raw, n)), 0);
+	CU_ASSERT_EQUAL(block_read_columns(&b, 1, bytes.data + 1, SLICE(raw, n + 1)), -EBADMSG);
+	/* An empty frame of zstd. */
+	bytes.len -= bound - ZSTD_compress(buf_extend(&bytes, bound), bound, raw, 0, 1);
+	CU_ASSERT_EQUAL(block_read(&b, buf_slice(&bytes)), -EBADMSG);
+}
+
 /* Behind zstd: whatever is changed there, the reader either refuses or gives something within its bounds. */
 static void damaged_columns_are_refused_or_stay_within_bounds(void)
 {
@@ -340,4 +388,6 @@ TESTS("block", T(what_goes_in_comes_out_byte_for_byte), T(a_full_block_comes_out
       T(sixty_four_metrics_of_each_of_many_readings_come_out), T(a_column_may_mix_decimals_and_what_is_none),
       T(times_at_the_ends_of_the_range_come_out), T(a_reading_that_is_refused_leaves_no_trace),
       T(no_readings_make_no_bytes),
-      T(every_cut_of_a_block_is_refused), T(damaged_columns_are_refused_or_stay_within_bounds))
+      T(every_cut_of_a_block_is_refused),
+      T(a_frame_that_is_too_large_is_refused_before_it_is_read),
+      T(nothing_may_stand_behind_the_columns_or_their_frame), T(damaged_columns_are_refused_or_stay_within_bounds))

@@ -93,6 +93,7 @@ static void what_is_no_message_is_refused(void)
 		{ BYTES("\x1a\x03\xed\xa0\x80"), -EBADMSG },                    /* a surrogate */
 		{ BYTES("\x1a\x04\xf4\x90\x80\x80"), -EBADMSG },                /* beyond U+10FFFF */
 		{ BYTES("\x1a\x21" "012345678901234567890123456789012"), -EBADMSG }, /* 33 bytes */
+		{ BYTES(DEVICE_FIELD "\x2a\x0c\x0a\x01\xff\x11\0\0\0\0\0\0\0\0"), -EBADMSG }, /* a name that is not UTF-8 */
 		{ BYTES(DEVICE_FIELD "\x10\x05"), -EBADMSG },                   /* timestamp as a varint */
 		{ BYTES(DEVICE_FIELD "\x00\x05"), -EBADMSG },                   /* field 0 */
 		{ BYTES(DEVICE_FIELD "\x33\x34"), -EBADMSG },                   /* a group */
@@ -125,6 +126,20 @@ static void as_many_metrics_are_taken_as_there_may_be(void)
 	CU_ASSERT_EQUAL(t.n_metrics, TELEMETRY_METRICS_MAX); /* repeats are kept */
 	buf_append(&b, BYTES(METRIC_T));
 	CU_ASSERT_EQUAL(telemetry_parse(&t, b.data, b.len), -EBADMSG);
+}
+
+static void a_name_may_have_64_bytes_and_no_more(void)
+{
+	CLEANUP(buf_done) struct buf b = BUF_INIT;
+	struct telemetry t;
+
+	for (int len = TELEMETRY_NAME_MAX; len <= TELEMETRY_NAME_MAX + 1; len++) {
+		buf_reset(&b);
+		buf_append(&b, BYTES(DEVICE_FIELD));
+		buf_printf(&b, "\x2a%c\x0a%c%0*d\x11", len + 11, len, len, 0);
+		buf_append_u64(&b, 0);
+		CU_ASSERT_EQUAL(telemetry_parse(&t, b.data, b.len), len > TELEMETRY_NAME_MAX ? -EBADMSG : 0);
+	}
 }
 
 static void a_message_beyond_the_payload_is_refused(void)
@@ -337,7 +352,8 @@ static void bytes_survive_json(void)
 
 TESTS("telemetry", T(a_message_is_read_field_by_field), T(any_order_of_fields_is_read),
       T(what_is_no_message_is_refused),
-      T(as_many_metrics_are_taken_as_there_may_be), T(a_message_beyond_the_payload_is_refused),
+      T(as_many_metrics_are_taken_as_there_may_be),
+      T(a_name_may_have_64_bytes_and_no_more), T(a_message_beyond_the_payload_is_refused),
       T(minus_zero_is_read_as_zero_and_noted), T(an_entry_without_name_or_value_has_the_defaults),
       T(canonical_says_whether_writing_gives_the_same_bytes), T(the_tag_runs_over_all_but_field_one_wherever_it_stands),
       T(json_gives_sorted_bytes_with_their_hash), T(json_takes_both_spellings_and_both_kinds_of_integers),
