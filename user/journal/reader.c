@@ -1,7 +1,7 @@
 /* Reading beside the writers: never beyond the durable end, in log order, waiting by inotify.
  *
  * The cursor is {segment, position}.  In the segment that DIR/end names, the scan's limit is that position; a segment
- * before it is whole, and its limit is the file's size.  DIR/end is read again only when the limit is reached.
+ * before it is whole, and its limit is the file's size.  next() reads DIR/end again only when the limit is reached.
  *
  * Two cursors: one hands out records; the other, made when journal_reader_range() is first asked, only counts up to
  * the durable end, because no file says the next offsets there.
@@ -173,14 +173,17 @@ static int cursor_step(struct journal_reader *r, struct cursor *c, struct journa
 			}
 			c->next[ret->partition] = ret->offset + 1;
 			return 1;
-		} else if (c->segment >= r->end.segment) {
-			return 0;
 		} else {
-			/* Only once the limit was taken as whole is the segment over. */
-			int error = c->whole ? cursor_enter(r, c, c->segment + 1) : cursor_limit(r, c);
+			/* Only once the limit was taken as whole is the segment over.  The durable end may have moved since
+			 * the limit was taken, whoever looked at it. */
+			const uint64_t limit = c->scan.limit;
+			const bool whole = c->whole;
+			int error = whole ? cursor_enter(r, c, c->segment + 1) : cursor_limit(r, c);
 
 			if (error < 0)
 				return error;
+			if (!whole && !c->whole && c->scan.limit == limit)
+				return 0;
 		}
 	}
 }
@@ -361,12 +364,8 @@ int journal_reader_next(struct journal_reader *r, struct journal_record *ret, in
 			continue;
 		}
 		notify_drain(r); /* before looking, so that what comes after it wakes us */
-		if (end_refresh(r)) {
-			result = cursor_limit(r, &r->at);
-			if (result < 0)
-				return result;
+		if (end_refresh(r))
 			continue;
-		}
 		if (deadline_ns != CLOCK_FOREVER && clock_mono_ns() >= deadline_ns)
 			return 0;
 		wait_for_end(r, deadline_ns);
@@ -421,10 +420,6 @@ static int tail_advance(struct journal_reader *r)
 			return error;
 	}
 
-	int error = cursor_limit(r, &r->tail);
-
-	if (error < 0)
-		return error;
 	while ((result = cursor_step(r, &r->tail, &record, &ignored)) == 1)
 		;
 	return result;

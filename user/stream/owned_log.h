@@ -76,8 +76,9 @@ struct owned_options {
 
 struct owned_log;
 
-/* -EBUSY: another owner holds owner.lock (embedded).  Progress of a long fold is visible through
- * owned_log_folded() from another thread. */
+/* Folds the whole log before it returns: the fold itself sees the progress.  -EBUSY: another owner holds
+ * owner.P.lock (embedded).  -ERANGE: the log's beginning was trimmed.  -ETIMEDOUT: the stream does not answer.  Else as
+ * stream_open(), or what the fold returned. */
 int owned_log_claim(struct owned_log **ret, const struct owned_options *options, struct stream_error *ret_error);
 void owned_log_free(struct owned_log *ol);
 
@@ -88,7 +89,9 @@ uint64_t owned_log_epoch(const struct owned_log *ol, uint32_t partition);
 uint64_t owned_log_covered(const struct owned_log *ol, uint32_t partition, const struct log_id *source,
 			   uint32_t source_partition);
 
-/* Each span's from must be what is covered so far: asserted.  0; -EAGAIN when the queue is full: poll first. */
+/* Each span's from must be what is covered so far, and no source may be named twice: asserted.  Value and spans are
+ * copied.  A record without spans is valid by its epoch alone: see "second copies" in owned_log.c.  0; -EAGAIN when the
+ * queue is full: poll first; another negative errno ends the ownership. */
 int owned_log_append(struct owned_log *ol, uint32_t partition, uint16_t kind, struct slice value,
 		     const struct owned_span *spans, size_t n_spans, void *cookie);
 
@@ -113,7 +116,8 @@ struct owned_reader_stats {
 int owned_reader_open(struct owned_reader **ret, const char *url, const struct stream_options *options,
 		      struct stream_error *ret_error);
 void owned_reader_free(struct owned_reader *r);
-/* Next valid record of any partition: 1, 0 at the deadline, negative errno. CLAIMs are handed out too. */
+/* Next valid record of any partition: 1, 0 at the deadline, negative errno.  CLAIMs are handed out too.  Spans and value
+ * are valid until the next call. */
 int owned_reader_next(struct owned_reader *r, struct owned_record *ret, int64_t deadline_ns);
 struct owned_reader_stats owned_reader_stats(const struct owned_reader *r);
 /* Next offset that will be looked at. */

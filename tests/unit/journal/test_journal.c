@@ -255,6 +255,31 @@ static void a_seek_goes_forward_and_back(void)
 	CU_ASSERT_EQUAL(record.offset, 500);
 }
 
+/* Whichever call first meets the new end, the reader goes on to it. */
+static void a_look_at_the_end_hides_nothing(void)
+{
+	PLACE(p);
+	JOURNAL j = NULL;
+	READER r = NULL;
+	struct journal_record record;
+	uint64_t first, end;
+
+	ASSERT_OK(open_sized(&j, &p, JOURNAL_EXCLUSIVE, 1, 0, NULL));
+	ASSERT_OK(journal_reader_open(&r, p.dir));
+	append_numbers(j, 0, 0, 1);
+	ASSERT_OK(journal_reader_range(r, 0, &first, &end));
+	CU_ASSERT_EQUAL(end, 1);
+	CU_ASSERT_EQUAL(journal_reader_next(r, &record, 0), 1);
+	append_numbers(j, 0, 1, 1);
+	ASSERT_OK(journal_reader_seek(r, (uint64_t[]){ 1 }));
+	CU_ASSERT_EQUAL(journal_reader_next(r, &record, 0), 1);
+	append_numbers(j, 0, 2, 1);
+	CU_ASSERT_EQUAL(journal_reader_next(r, &record, 0), 1);
+	CU_ASSERT_EQUAL(journal_reader_next(r, &record, 0), 0);
+	ASSERT_OK(journal_reader_range(r, 0, &first, &end));
+	CU_ASSERT_EQUAL(end, 3);
+}
+
 static void a_journal_may_have_4096_partitions(void)
 {
 	PLACE(p);
@@ -966,7 +991,7 @@ static void a_reader_in_another_process_sees_only_what_is_durable(void)
 }
 
 TESTS("journal", T(what_is_appended_is_read), T(a_large_batch_is_one_append), T(segments_follow_each_other),
-      T(a_seek_goes_forward_and_back), T(a_journal_may_have_4096_partitions), T(an_open_says_what_does_not_fit),
+      T(a_seek_goes_forward_and_back), T(a_look_at_the_end_hides_nothing), T(a_journal_may_have_4096_partitions), T(an_open_says_what_does_not_fit),
       T(an_exclusive_writer_is_the_only_one), T(shared_writers_take_turns), T(a_torn_tail_is_cut_at_every_byte),
       T(a_flipped_bit_costs_one_record), T(offsets_behind_damage_are_not_given_twice),
       T(a_lost_end_does_not_stop_the_start), T(a_header_may_lose_a_copy_and_a_segment_its_header),
