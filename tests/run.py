@@ -131,7 +131,7 @@ def stage_kafka(tally, build):
             return
         try:
             address = output.split()[-1]
-            run_programs(tally, build, "kafka", KAFKA.search, {"SLUICE_TEST_KAFKA": address})
+            run_programs(tally, build, "kafka", KAFKA.search, {"SLUICE_TEST_KAFKA": address, "SLUICE_TEST_KAFKA_DIR": folder})
         finally:
             run([script, "stop", folder], 60)
 

@@ -1,10 +1,12 @@
 /* What is Kafka's alone: identity, what a topic must be, what a broker's absence looks like.  What streams have in
  * common is in test_conformance.c.
  *
- * SLUICE_TEST_KAFKA=host:port names a broker (deploy/kafka/kafka-dev run DIR -- ...); without it these skip. */
+ * SLUICE_TEST_KAFKA=host:port names a broker, SLUICE_TEST_KAFKA_DIR its folder (`deploy/kafka/kafka-dev run DIR --
+ * COMMAND` sets both); without them these skip. */
 #include "stream/kafka.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -381,9 +383,104 @@ static void a_record_of_16_mb_goes_through_and_a_larger_one_is_refused(void)
 	free(value);
 }
 
+/* ------------------------------------------------------------------ outage */
+
+static void broker_kill(const char *dir)
+{
+	char path[400];
+	int pid = 0;
+
+	snprintf(path, sizeof(path), "%s/pid", dir);
+
+	FILE *f = fopen(path, "r");
+
+	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
+	CU_ASSERT_EQUAL_FATAL(fscanf(f, "%d", &pid), 1);
+	fclose(f);
+	CU_ASSERT_EQUAL_FATAL(kill(pid, SIGKILL), 0);
+}
+
+static void broker_start(const char *dir, const char *broker)
+{
+	char command[600];
+
+	/* stop waits for the end of what was killed. */
+	snprintf(command, sizeof(command), "deploy/kafka/kafka-dev stop '%s' && deploy/kafka/kafka-dev start '%s' %s >/dev/null",
+		 dir, dir, strrchr(broker, ':') + 1);
+	CU_ASSERT_EQUAL_FATAL(system(command), 0);
+}
+
+struct outage {
+	struct stream *s;
+	uint64_t appended, confirmed, read;
+};
+
+/* Appends up to a number of numbered records, and takes in what there is to confirm and to read, in order. */
+static void outage_step(struct outage *o, uint64_t until)
+{
+	struct stream_confirmation c[64];
+	struct stream_record records[64];
+	uint32_t lost;
+
+	for (int i = 0; i < 20 && o->appended < until; i++, o->appended++)
+		ASSERT_OK(kafka->append(o->s, &(struct stream_record){ .value = SLICE(&o->appended, sizeof(o->appended)),
+								       .cookie = (void *)(uintptr_t)o->appended }));
+
+	int n = kafka->poll(o->s, c, 64, clock_mono_ns() + 10 * NS_PER_MS);
+
+	CU_ASSERT_FATAL(n >= 0);
+	for (int i = 0; i < n; i++, o->confirmed++) {
+		CU_ASSERT_EQUAL_FATAL(c[i].error, 0);
+		CU_ASSERT_EQUAL_FATAL((uintptr_t)c[i].cookie, o->confirmed);
+		CU_ASSERT_EQUAL_FATAL(c[i].offset, o->confirmed + 1);
+	}
+	n = kafka->read(o->s, records, 64, clock_mono_ns() + 10 * NS_PER_MS, &lost);
+	CU_ASSERT_FATAL(n >= 0);
+	for (int i = 0; i < n; i++, o->read++) {
+		CU_ASSERT_EQUAL_FATAL(records[i].offset, o->read + 1);
+		CU_ASSERT_EQUAL_FATAL(memcmp(records[i].value.data, &o->read, sizeof(o->read)), 0);
+	}
+}
+
+static void a_broker_killed_and_started_again_loses_and_doubles_nothing(void)
+{
+	NEED_BROKER();
+	const char *dir = getenv("SLUICE_TEST_KAFKA_DIR");
+
+	if (!dir)
+		SKIP("SLUICE_TEST_KAFKA_DIR names no folder of a broker that may be killed");
+
+	const uint64_t before = 2000, during = 4000, all = 6000;
+	char rest[STREAM_URL_MAX];
+	struct stream_create_options options = creation(1);
+	struct outage o = { 0 };
+
+	name_of(broker, rest);
+	create_or_fail(rest, &options);
+	o.s = open_or_fail(rest, true, true);
+	ASSERT_OK(kafka->seek(o.s, 0, 0));
+	while (o.appended < before)
+		outage_step(&o, before);
+	broker_kill(dir); /* with appends on their way */
+	while (o.appended < during)
+		outage_step(&o, during);
+	CU_ASSERT(o.confirmed < during);
+	broker_start(dir, broker);
+
+	int64_t deadline_ns = clock_mono_ns() + 60 * NS_PER_S;
+
+	while ((o.confirmed < all || o.read < all) && clock_mono_ns() < deadline_ns)
+		outage_step(&o, all);
+	CU_ASSERT_EQUAL(o.confirmed, all);
+	CU_ASSERT_EQUAL(o.read, all);
+	CU_ASSERT_EQUAL(kafka->pending(o.s), 0);
+	kafka->close(o.s);
+}
+
 TESTS("kafka", T(a_url_without_a_topic_is_refused_with_a_sentence), T(no_broker_is_enotconn_within_ten_seconds),
       T(opening_what_was_never_created_is_enoent_and_creates_nothing), T(production_refuses_a_topic_with_one_replica),
       T(another_number_of_partitions_or_generation_does_not_fit), T(identity_stands_at_offset_0_and_is_not_handed_out),
       T(identity_survives_trimming_to_the_end), T(a_topic_that_lost_every_record_is_refused_until_it_is_made_anew),
       T(a_topic_that_others_wrote_is_refused), T(a_topic_deleted_and_made_anew_has_another_identity),
-      T(an_idle_writer_renews_the_identity), T(a_record_of_16_mb_goes_through_and_a_larger_one_is_refused))
+      T(an_idle_writer_renews_the_identity), T(a_record_of_16_mb_goes_through_and_a_larger_one_is_refused),
+      T(a_broker_killed_and_started_again_loses_and_doubles_nothing))

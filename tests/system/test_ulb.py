@@ -1,0 +1,134 @@
+"""The ULB readings through the whole house: fleet, gateway, region, aggregator; over UDP on the loopback."""
+import asyncio
+import json
+
+import pytest
+
+import daemons
+import ulb
+from daemons import latest, sluice, tap, telemetry, wait_for
+
+FOLD_S = 120
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """The files, and what must come out of them."""
+    if ulb.archive() is None:
+        pytest.skip("ulb-wsn.tar.zst is absent (SLUICE_DATA or ../shared/data)")
+    folder = tmp_path_factory.mktemp("ulb")
+    readings, _ = ulb.load()
+    jsonl, registry = folder / "ulb.jsonl", folder / "registry.csv"
+    ulb.write(readings, jsonl, registry)
+    return {"readings": readings, "jsonl": jsonl, "registry": registry,
+            "windows": ulb.windows_by_duckdb(jsonl, registry)}
+
+
+@pytest.fixture
+def house(place, data):
+    """One region and the aggregator, running on streams that were made for them."""
+    missing = daemons.absent("sluice", "sluice-gateway", "sluice-regional", "sluice-aggregator")
+    if missing:
+        pytest.skip(f"not built: {', '.join(missing)}")
+    place.region = daemons.Region(place, "north", data["registry"])
+    place.aggregator = daemons.aggregator(place, [place.region])
+    everyone = place.region.gateway, place.region.regional, place.aggregator
+    place.init_streams(*everyone)
+    for d in everyone:
+        d.start()
+    for d in everyone:
+        d.wait_ready()
+    return place
+
+
+def send(house, data, name):
+    report = house.folder / f"{name}.json"
+    sluice("simulate", "--from", data["jsonl"], "--to", house.region.coap, "--json", report)
+    return json.loads(report.read_text())
+
+
+def readings_of(house):
+    """(device_id, timestamp_ns) of region.log, each as often as it stands there."""
+    return [(r["device_id"], int(r["timestamp_ns"])) for r in tap(house.region.log_url) if "device_id" in r]
+
+
+def difference(house, data):
+    """What is wrong in global.windows; empty when every window is the oracle's, exactly."""
+    found, wrong = latest(tap(house.aggregator.windows_url)), []
+    for key in sorted(found.keys() - data["windows"].keys()):
+        wrong.append(f"{key} is in nobody's data")
+    for key, want in data["windows"].items():
+        got = found.get(key)
+        if got is None:
+            wrong.append(f"{key} is missing")
+        elif (int(got["count"]), ulb.decimal.Decimal(got["sum"]), ulb.decimal.Decimal(str(got["min"])),
+              ulb.decimal.Decimal(str(got["max"])), int(got["devices"])) != (want.count, want.sum, want.min, want.max, want.devices):
+            wrong.append(f"{key}: {got} instead of {want}")
+    return wrong
+
+
+def wait_for_windows(house, data):
+    wrong = []
+
+    def equal():
+        wrong[:] = difference(house, data)
+        return not wrong
+    try:
+        wait_for("windows equal to the oracle", equal, FOLD_S, step_s=2)
+    except AssertionError as e:
+        raise AssertionError(f"{e}: {len(wrong)} differ, among them\n" + "\n".join(wrong[:5])) from None
+
+
+def test_every_reading_reaches_its_window_once(house, data):
+    report = send(house, data, "first")
+    assert report["sent"] == report["acked"] == ulb.ROWS
+    assert report["given_up"] == 0
+    wait_for("all readings in region.log", lambda: len(readings_of(house)) >= ulb.DISTINCT, FOLD_S, step_s=2)
+    wait_for_windows(house, data)
+    assert sorted(readings_of(house)) == sorted({r.key for r in data["readings"]})
+
+    # All of it a second time changes nothing: neither the log nor a window.
+    before = latest(tap(house.aggregator.windows_url))
+    report = send(house, data, "second")
+    assert report["acked"] == ulb.ROWS
+    assert len(readings_of(house)) == ulb.DISTINCT
+    assert not difference(house, data)
+    after = latest(tap(house.aggregator.windows_url))
+    assert {k: w["count"] for k, w in after.items()} == {k: w["count"] for k, w in before.items()}
+
+
+@pytest.mark.parametrize("which", ["gateway", "regional", "aggregator"])
+def test_a_clean_restart_in_the_middle_changes_nothing(house, data, which):
+    d = house.aggregator if which == "aggregator" else getattr(house.region, which)
+    half = len(data["readings"]) // 2
+    halves = data["readings"][:half], data["readings"][half:]
+    for i, part in enumerate(halves):
+        jsonl = house.folder / f"half-{i}.jsonl"
+        ulb.write(part, jsonl, house.folder / "unused.csv")
+        report = send(house, {"jsonl": jsonl}, f"half-{i}")
+        assert report["acked"] == len(part)
+        if i == 0:
+            d.restart()
+    wait_for_windows(house, data)
+    assert sorted(readings_of(house)) == sorted({r.key for r in data["readings"]})
+
+
+def test_a_stranger_s_coap_client_gets_its_receipts(house, data):
+    """aiocoap: 60 readings as CON, each answered 2.04 with the second word of its tag."""
+    import aiocoap
+    sample = data["readings"][:60]
+
+    async def post_all():
+        context = await aiocoap.Context.create_client_context()
+        try:
+            for r in sample:
+                payload, receipt = telemetry(r.device_id, r.timestamp_ns, {n: float(v) for n, v in r.metrics})
+                request = aiocoap.Message(code=aiocoap.POST, uri=f"{house.region.coap}/t", payload=payload, content_format=65001)
+                answer = await asyncio.wait_for(context.request(request).response, 30)
+                assert answer.code == aiocoap.CHANGED
+                assert answer.payload == receipt
+        finally:
+            await context.shutdown()
+    asyncio.run(post_all())
+    expected = {r.key for r in sample}
+    wait_for("the sample in region.log", lambda: set(readings_of(house)) == expected, FOLD_S, step_s=1)
