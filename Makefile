@@ -58,8 +58,8 @@ LIB_SRC   := $(wildcard $(foreach m,$(MODULES),user/$(m)/*.c))
 # telemetry.proto has proto3 `optional`, which protobuf-c 1.4 refuses; user/codec/telemetry.c reads it by hand.
 PROTOS    := proto/envelope.proto proto/delta.proto
 PROTO_GEN := $(PROTOS:proto/%.proto=$(O)/gen/proto/%.pb-c.c)
-BPF_SRC   := $(wildcard bpf/*.bpf.c)
-SKELS     := $(BPF_SRC:bpf/%.bpf.c=$(O)/gen/bpf/%.skel.h)
+BPF_SRC   := $(wildcard bpf/*.bpf.c tests/bench/*.bpf.c)
+SKELS     := $(BPF_SRC:%.bpf.c=$(O)/gen/%.skel.h)
 LIB_OBJ   := $(LIB_SRC:%.c=$(O)/obj/%.o) $(PROTO_GEN:%.c=%.o)
 LIB       := $(O)/libsluice.a
 
@@ -131,14 +131,14 @@ $(O)/gen/proto/%.o: $(O)/gen/proto/%.c
 	$(call say,CC,$<)
 	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<
 
-$(O)/gen/bpf/%.o: bpf/%.bpf.c | $(O)/.deps
+$(O)/gen/%.o: %.bpf.c | $(O)/.deps
 	$(call say,BPF,$<)
 	$(Q)mkdir -p $(@D) && $(BPF_CC) -target bpf -mcpu=v3 -O2 -g -Wall -Wextra -Werror -Wno-unused-parameter \
 		-D__TARGET_ARCH_x86 -I. -Ivmlinux $(shell pkg-config --cflags libbpf 2>/dev/null) -MMD -MP -MT $@ -MF $@.d -c -o $@ $<
 
-$(O)/gen/bpf/%.skel.h: $(O)/gen/bpf/%.o
+$(O)/gen/%.skel.h: $(O)/gen/%.o
 	$(call say,SKEL,$@)
-	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .,_,$*)_bpf > $@
+	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .,_,$(notdir $*))_bpf > $@
 
 $(O)/obj/%.o: %.c | $(O)/.deps $(PROTO_GEN:%.c=%.h) $(SKELS)
 	$(call say,CC,$<)

@@ -1,4 +1,4 @@
-/* What lets bpf/shared compile for the kernel and natively: integer types, inlining, unaligned words, bpf_loop.
+/* What lets bpf/shared compile for the kernel and natively: integer types, inlining, unaligned words.
  *
  * sluice_offset() stands wherever a computed offset meets the message.  The kernel's verifier wants to see a bound
  * there that no optimiser can reason away, so in BPF it masks (the scratch buffer has room for every masked
@@ -11,7 +11,6 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 #define SLUICE_INLINE __always_inline
-#define SLUICE_NOINLINE __attribute__((noinline))
 #define SLUICE_UNROLL _Pragma("clang loop unroll(full)")
 #define SLUICE_OFFSET_MAX 2047
 #define SLUICE_BUFFER_SIZE (SLUICE_OFFSET_MAX + 1 + 64) /* room behind every masked offset */
@@ -38,7 +37,6 @@ static SLUICE_INLINE void sluice_store64(void *at, __u64 v)
 #else
 #include <linux/types.h>
 #define SLUICE_INLINE inline __attribute__((always_inline))
-#define SLUICE_NOINLINE inline
 #define SLUICE_VERIFIED_ONCE static inline
 #define SLUICE_BUFFER_SIZE 1536
 #define SLUICE_UNROLL
@@ -59,16 +57,5 @@ static SLUICE_INLINE __u64 sluice_load64(const void *at)
 static SLUICE_INLINE void sluice_store64(void *at, __u64 v)
 {
 	__builtin_memcpy(at, &v, sizeof(v));
-}
-
-/* The kernel's helper, natively: calls step(0..n-1, context) until it returns 1. */
-static inline long bpf_loop(__u32 n, long (*step)(__u32 index, void *context), void *context, __u64 flags)
-{
-	__u32 i = 0;
-
-	(void)flags;
-	while (i < n && step(i, context) == 0)
-		i++;
-	return i;
 }
 #endif

@@ -9,8 +9,8 @@
  * Word 1 and the 128-bit form are compared with OpenSSL's SIPHASH in tests, word 2 with the published vectors in
  * tests/vectors.
  *
- * Cost: about 1.2 cycles a byte and 60 cycles to finish.  Everything is inline; the loop over whole blocks is the
- * caller's in BPF (bpf_loop) and siphash_blocks() natively.
+ * Cost: about 1.2 cycles a byte and 60 cycles to finish.  Everything is inline; the loop over whole blocks is
+ * admit_hash_span()'s in BPF and siphash_blocks() natively.
  */
 #pragma once
 
