@@ -46,8 +46,11 @@ GOLDEN = {
                       arrival_ns=2, value=99.5, expected=21.5, score=0.99, onset_ns=-3, cleared=True,
                       reading_hash=0xFEDCBA9876543210)],
         oldest_change_ns=1163438039300000000, unique=1 << 35, duplicates=5),
+    "GlobalData": dict(delta=[b"\x08\x01", b""]),
     "WindowDecision": dict(start_ns=-60000000000, status="PARTIAL", missing_regions=["us-1", "ap-1"],
-                           decided_ns=1163438041300000000),
+                           decided_ns=1163438041300000000, completeness=0.5, detector=300),
+    "WindowAlert": dict(rule="window-spike", type="mote", metric="temperature", start_ns=-60000000000, value=99.5,
+                        expected=21.5, score=0.99, onset_ns=-120000000000, cleared=True, decided_ns=1163438041300000000),
 }
 
 

@@ -82,7 +82,9 @@ static void what_protobuf_c_serves_comes_out_as_it_was_released(void)
 		{ "GatewayDark", &sluice__v1__gateway_dark__descriptor },
 		{ "Aside", &sluice__v1__aside__descriptor },
 		{ "ConsolidatedEnvelope", &sluice__v1__consolidated_envelope__descriptor },
+		{ "GlobalData", &sluice__v1__global_data__descriptor },
 		{ "WindowDecision", &sluice__v1__window_decision__descriptor },
+		{ "WindowAlert", &sluice__v1__window_alert__descriptor },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
