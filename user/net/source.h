@@ -97,5 +97,7 @@ int source_udp_new(struct source **ret, const char *ip, uint16_t port, bool shar
 
 struct xdp; /* loader.h */
 /* The AF_XDP socket of one receive queue, put into the program's socket map.  Zero copy where the driver can,
- * else copy mode. frames: power of two, frames of 2 KiB of UMEM. */
+ * else copy mode. frames: power of two from 256, frames of 2 KiB of UMEM, half for requests, half for answers (locked
+ * memory: CAP_IPC_LOCK or a limit that allows it).  xdp must outlive the source.  -EINVAL, errors of the socket.
+ * stats().lost also has what was lost at the end of the run before. */
 int source_xsk_new(struct source **ret, struct xdp *xdp, uint32_t queue, uint32_t frames);

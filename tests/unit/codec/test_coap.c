@@ -192,7 +192,8 @@ static void a_capture_of_other_implementations_is_read(void)
 		CU_ASSERT_FATAL(len > coap && len <= sizeof(frame) && fread(frame, len, 1, f) == 1);
 		if (frame[coap + 1] >> 5 == 0) {
 			/* A registration with Uri-Query, then GET, PUT and POST of paths that are not ours. */
-			CU_ASSERT_EQUAL(parse(frame + coap, len - coap), requests == 0 ? COAP_BAD_OPTION : COAP_NOT_FOUND);
+			CU_ASSERT_EQUAL(parse(frame + coap, len - coap),
+					requests == 0 ? COAP_BAD_OPTION : COAP_NOT_FOUND);
 			requests++;
 			continue;
 		}
