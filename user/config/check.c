@@ -238,6 +238,9 @@ static int check_xdp(const struct settings *s, struct config_error *e)
 {
 	char q[QUOTED_MAX];
 
+	/* The UDP path has a durable table of its own, of the same size. */
+	if (check_power_of_two("xdp.durable_buckets", s->xdp_durable_buckets, e) < 0)
+		return -EINVAL;
 	if (s->xdp_mode == XDP_OFF)
 		return 0;
 	if (!*s->xdp_interface)
@@ -246,8 +249,6 @@ static int check_xdp(const struct settings *s, struct config_error *e)
 	if (strlen(s->xdp_interface) >= IFNAMSIZ || s->xdp_interface[strcspn(s->xdp_interface, "/ \t\n")])
 		return refuse(e, "xdp.interface is \"%s\", which cannot be an interface's name: `ip link` lists them",
 			      quoted(q, s->xdp_interface));
-	if (check_power_of_two("xdp.durable_buckets", s->xdp_durable_buckets, e) < 0)
-		return -EINVAL;
 	return check_power_of_two("xdp.frames", s->xdp_frames, e);
 }
 
@@ -265,9 +266,6 @@ static int check_gateway(const struct settings *s, struct config_error *e)
 	if (endpoint_of(s->gateway_listen, 0, &where, &where_len) < 0)
 		return refuse(e, "gateway.listen is \"%s\": write an IPv4 or IPv6 address, or 0.0.0.0 or :: for all",
 			      quoted(q, s->gateway_listen));
-	if (s->gateway_commit_max > s->gateway_in_flight_max)
-		return refuse(e, "gateway.commit_max is %lld, more than gateway.in_flight_max %lld: lower the one or raise the "
-				 "other", (long long)s->gateway_commit_max, (long long)s->gateway_in_flight_max);
 	if (s->spool_segment_bytes > s->spool_size_bytes / 2)
 		return refuse(e, "spool.size must hold two segments at least: raise it, or lower spool.segment");
 	for (size_t i = 0; i < s->limit_deny.n; i++)
