@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/macros.h"
@@ -30,12 +31,15 @@ struct submission {
 	struct slice region;    /* inside payload; empty: ours */
 	int64_t timestamp_ns;   /* valid when has_timestamp */
 	bool has_timestamp;
-	int64_t arrival_ns; /* wall clock */
 };
 
 struct door {
 	/* n answers of this door's submissions. */
 	void (*done)(struct door *door, const struct reply_stub *stub, uint64_t word2, enum submit_result result);
+	/* After the last done() of a commit: wake whoever sends. */
+	void (*flush)(struct door *door);
+	struct door *next_touched; /* the commit thread's */
+	bool touched;
 };
 
 /* SUBMIT_DURABLE: accepted, done() will follow.  SUBMIT_KNOWN, SUBMIT_FULL: at once, done() is not called. */
