@@ -6,7 +6,7 @@
 #include "base/macros.h"
 
 const struct command commands[] = {
-#define COMMAND(name, usage, sentence) { #name, usage, sentence, cmd_##name },
+#define COMMAND(name, usage, sentence, details) { #name, usage, sentence, details, cmd_##name },
 #include "ctl/commands.def"
 #undef COMMAND
 };
@@ -37,6 +37,8 @@ void command_help(const struct command *c, FILE *out)
 {
 	fprintf(out, "%s\n\n", c->sentence);
 	print_usage(c, out);
+	if (*c->details)
+		fprintf(out, "\n%s", c->details);
 }
 
 void commands_help(FILE *out)

@@ -14,7 +14,7 @@ enum {
 	CTL_USAGE = 2,
 };
 
-#define COMMAND(name, usage, sentence) int cmd_##name(int argc, char **argv);
+#define COMMAND(name, usage, sentence, details) int cmd_##name(int argc, char **argv);
 #include "ctl/commands.def"
 #undef COMMAND
 
@@ -22,6 +22,7 @@ struct command {
 	const char *name;
 	const char *usage;
 	const char *sentence;
+	const char *details;
 	int (*run)(int argc, char **argv);
 };
 extern const struct command commands[];

@@ -1,0 +1,327 @@
+#include "ctl/readings.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/hash.h"
+#include "base/index.h"
+#include "codec/telemetry.h"
+
+#define SPIKE_READINGS 3
+#define SPIKE_JUMP 35.0 /* degrees */
+
+struct device {
+	char id[SLUICE_DEVICE_MAX + 1];
+	struct siphash_key key;
+	double temperature, humidity, light; /* random walks */
+};
+
+struct reading_source {
+	struct siphash_key master;
+	bool keyed;
+	struct device *devices;
+	uint32_t n_devices, cap_devices;
+	struct buf payload;
+
+	/* A file. */
+	FILE *file;
+	char *line;
+	size_t line_cap;
+	uint64_t line_number;
+	struct index by_id;
+
+	/* Made up. */
+	struct synthetic_options synthetic;
+	uint64_t random, made;
+	int64_t start_ns, spike_ns;
+	unsigned spike_left;
+};
+
+static int add_device(struct reading_source *s, struct slice id, uint32_t *ret)
+{
+	if (s->n_devices == s->cap_devices) {
+		uint32_t cap = MAX(s->cap_devices * 2, 64u);
+		struct device *more = realloc(s->devices, cap * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		s->devices = more;
+		s->cap_devices = cap;
+	}
+
+	struct device *d = &s->devices[s->n_devices];
+
+	must(id.len <= SLUICE_DEVICE_MAX);
+	memset(d, 0, sizeof(*d));
+	memcpy(d->id, id.data, id.len);
+	d->key = s->keyed ? telemetry_device_key(&s->master, id) : siphash_open_key;
+	*ret = s->n_devices++;
+	return 0;
+}
+
+static int source_new(struct reading_source **ret, const struct siphash_key *master)
+{
+	struct reading_source *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return -ENOMEM;
+	s->keyed = master != NULL;
+	if (master)
+		s->master = *master;
+	*ret = s;
+	return 0;
+}
+
+void readings_free(struct reading_source *s)
+{
+	if (!s)
+		return;
+	if (s->file)
+		fclose(s->file);
+	index_done(&s->by_id);
+	buf_done(&s->payload);
+	free(s->line);
+	free(s->devices);
+	free(s);
+}
+
+/* ------------------------------------------------------------------ a file */
+
+int readings_from_file(struct reading_source **ret, const char *path, const struct siphash_key *master,
+		       struct reading_error *ret_error)
+{
+	struct reading_source *s;
+	int r = source_new(&s, master);
+
+	if (r < 0)
+		return r;
+	s->file = fopen(path, "re");
+	if (!s->file) {
+		r = -errno;
+		snprintf(ret_error->text, sizeof(ret_error->text), "%.180s: %s", path, strerror(errno));
+		readings_free(s);
+		return r;
+	}
+	*ret = s;
+	return 0;
+}
+
+struct wanted_device {
+	const struct reading_source *source;
+	struct slice id;
+};
+
+static bool same_device(const void *context, uint32_t position)
+{
+	const struct wanted_device *want = context;
+	const char *id = want->source->devices[position].id;
+
+	return strlen(id) == want->id.len && memcmp(id, want->id.data, want->id.len) == 0;
+}
+
+static int device_of(struct reading_source *s, struct slice id, uint32_t *ret)
+{
+	struct wanted_device want = { s, id };
+	uint64_t hash = hash_device(id.data, id.len);
+	uint32_t found = index_find(&s->by_id, hash, same_device, &want);
+
+	if (found != INDEX_NONE) {
+		*ret = found;
+		return 0;
+	}
+
+	int r = add_device(s, id, ret);
+
+	return r < 0 ? r : index_add(&s->by_id, hash, *ret);
+}
+
+/* Signs the message anew with the device's own key. */
+static int sign(struct reading_source *s, struct telemetry *t, struct fleet_reading *ret)
+{
+	CLEANUP(buf_done) struct buf signed_payload = BUF_INIT;
+
+	telemetry_tag(s->payload.data, s->payload.len, &s->devices[ret->device].key, ret->tag);
+	if (!s->keyed)
+		return 0;
+	t->integrity_hash = ret->tag[0];
+	t->has_hash = true;
+	telemetry_append(&signed_payload, t);
+	buf_reset(&s->payload);
+	buf_append(&s->payload, signed_payload.data, signed_payload.len);
+	return buf_error(&s->payload) < 0 || buf_error(&signed_payload) < 0 ? -ENOMEM : 0;
+}
+
+static int next_line(struct reading_source *s, struct fleet_reading *ret, struct reading_error *ret_error)
+{
+	struct telemetry t;
+	char why[128] = "";
+	ssize_t n;
+
+	do {
+		n = getline(&s->line, &s->line_cap, s->file);
+		s->line_number++;
+	} while (n > 0 && strspn(s->line, " \t\r\n") == (size_t)n);
+	if (n < 0)
+		return ferror(s->file) ? -EIO : -ENODATA;
+	buf_reset(&s->payload);
+
+	int r = telemetry_from_json(&s->payload, s->line, (size_t)n, s->keyed ? NULL : &siphash_open_key, why);
+
+	if (r == 0)
+		r = telemetry_parse(&t, s->payload.data, s->payload.len);
+	if (r == 0 && t.device_id.len == 0) {
+		snprintf(why, sizeof(why), "device_id is missing");
+		r = -EBADMSG;
+	}
+	if (r == 0)
+		r = device_of(s, t.device_id, &ret->device);
+	if (r == 0)
+		r = sign(s, &t, ret);
+	if (r < 0) {
+		snprintf(ret_error->text, sizeof(ret_error->text), "line %llu: %s", (unsigned long long)s->line_number,
+			 why[0] ? why : strerror(-r));
+		return r;
+	}
+	ret->timestamp_ns = t.has_timestamp ? t.timestamp_ns : clock_wall_ns();
+	ret->payload = buf_slice(&s->payload);
+	return 1;
+}
+
+/* ------------------------------------------------------------------ made up */
+
+/* xorshift64*: Marsaglia's generator with Vigna's multiplier; good enough for weather. */
+static double uniform(struct reading_source *s)
+{
+	s->random ^= s->random >> 12;
+	s->random ^= s->random << 25;
+	s->random ^= s->random >> 27;
+	return (double)(s->random * 0x2545F4914F6CDD1DULL >> 11) * 0x1p-53;
+}
+
+static double walk(struct reading_source *s, double at, double low, double high, double step)
+{
+	return CLAMP(at + (uniform(s) - 0.5) * step, low, high);
+}
+
+static double hundredths(double v)
+{
+	return round(v * 100) / 100;
+}
+
+int readings_synthetic(struct reading_source **ret, const struct synthetic_options *options, const struct siphash_key *master)
+{
+	struct reading_source *s;
+	int r = source_new(&s, master);
+
+	if (r < 0)
+		return r;
+	s->synthetic = *options;
+	s->random = options->seed | 1;
+	for (uint32_t i = 0; i < options->devices; i++) {
+		char id[SLUICE_DEVICE_MAX + 1];
+		uint32_t device;
+		int n = snprintf(id, sizeof(id), "%.20s%06u", options->prefix, i);
+
+		r = add_device(s, SLICE(id, (size_t)n), &device);
+		if (r < 0) {
+			readings_free(s);
+			return r;
+		}
+		s->devices[device].temperature = 18 + 6 * uniform(s);
+		s->devices[device].humidity = 40 + 20 * uniform(s);
+		s->devices[device].light = 200 * uniform(s);
+	}
+	*ret = s;
+	return 0;
+}
+
+static double temperature_of(struct reading_source *s, uint32_t device, int64_t now_ns)
+{
+	const struct synthetic_options *o = &s->synthetic;
+	struct device *d = &s->devices[device];
+
+	d->temperature = walk(s, d->temperature, 10, 35, 0.1);
+	if (device != 0 || o->spike_at_s < 0)
+		return d->temperature;
+	if (s->spike_ns == 0 && now_ns - s->start_ns >= (int64_t)(o->spike_at_s * NS_PER_S)) {
+		s->spike_ns = clock_wall_ns();
+		s->spike_left = SPIKE_READINGS;
+	}
+	if (s->spike_left == 0)
+		return d->temperature;
+	s->spike_left--;
+	return d->temperature + SPIKE_JUMP;
+}
+
+static int make_up(struct reading_source *s, int64_t now_ns, struct fleet_reading *ret, int64_t *ret_due_ns)
+{
+	const struct synthetic_options *o = &s->synthetic;
+
+	if (s->start_ns == 0)
+		s->start_ns = now_ns;
+
+	int64_t due_ns = s->start_ns + (int64_t)((double)s->made / o->rate * NS_PER_S);
+
+	if (due_ns > now_ns) {
+		*ret_due_ns = due_ns;
+		return 0;
+	}
+
+	uint32_t device = (uint32_t)(s->made++ % o->devices);
+	struct device *d = &s->devices[device];
+
+	d->humidity = walk(s, d->humidity, 20, 90, 0.5);
+	d->light = walk(s, d->light, 0, 1000, 5);
+
+	/* Names in bytewise order: part of the identity. */
+	struct telemetry t = {
+		.has_hash = true,
+		.has_timestamp = true,
+		.timestamp_ns = clock_wall_ns() / NS_PER_MS * NS_PER_MS,
+		.device_id = SLICE_STR(d->id),
+		.region = SLICE_STR(o->region),
+		.n_metrics = 4,
+		.metrics = {
+			{ SLICE_STR("humidity"), hundredths(d->humidity) },
+			{ SLICE_STR("light"), hundredths(d->light) },
+			{ SLICE_STR("temperature"), hundredths(temperature_of(s, device, now_ns)) },
+			{ SLICE_STR("voltage"), hundredths(2.7 + 0.3 * uniform(s)) },
+		},
+	};
+
+	buf_reset(&s->payload);
+	telemetry_append(&s->payload, &t);
+	if (buf_error(&s->payload) < 0)
+		return -ENOMEM;
+	ret->device = device;
+	telemetry_tag(s->payload.data, s->payload.len, &d->key, ret->tag);
+	memcpy(s->payload.data + 1, &ret->tag[0], sizeof(ret->tag[0])); /* field 1 stands first */
+	ret->timestamp_ns = t.timestamp_ns;
+	ret->payload = buf_slice(&s->payload);
+	return 1;
+}
+
+int readings_next(struct reading_source *s, int64_t now_ns, struct fleet_reading *ret, int64_t *ret_due_ns,
+		  struct reading_error *ret_error)
+{
+	return s->file ? next_line(s, ret, ret_error) : make_up(s, now_ns, ret, ret_due_ns);
+}
+
+uint32_t readings_devices(const struct reading_source *s)
+{
+	return s->n_devices;
+}
+
+int64_t readings_spike_ns(const struct reading_source *s)
+{
+	return s->spike_ns;
+}
+
+const char *readings_device_id(const struct reading_source *s, uint32_t device)
+{
+	return s->devices[device].id;
+}
