@@ -28,7 +28,7 @@ say  = $(if $(V),,@printf '  %-8s %s\n' '$(1)' '$(2)';)
 
 # ---------------------------------------------------------------- flags
 
-PKGS := libbpf libxdp libzstd libprotobuf-c rdkafka yaml-0.1 libmicrohttpd jansson libisal
+PKGS := libbpf libxdp libzstd libprotobuf-c rdkafka yaml-0.1 libmicrohttpd jansson libisal libcurl
 
 # Asked once, and only by targets that compile.
 PKG_CFLAGS = $(eval PKG_CFLAGS := $(shell pkg-config --cflags $(PKGS)))$(PKG_CFLAGS)
@@ -177,14 +177,6 @@ $(O)/tests/bpf/%: $(O)/obj/tests/bpf/%.o $(LIB)
 $(O)/tests/bench/%: $(O)/obj/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
-
-# A program's parsers are fuzz_PROGRAM_*.
-define fuzz_of_program
-$(O)/tests/fuzz/fuzz_$(1)_%: $(O)/obj/tests/fuzz/fuzz_$(1)_%.o $(call prog_objs,$(1)) $(LIB)
-	$$(call say,LINK,$$@)
-	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LDFLAGS_ALL) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS_ALL)
-endef
-$(foreach p,$(PROGRAMS),$(eval $(call fuzz_of_program,$(p))))
 
 $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(LIB)
 	$(call say,LINK,$@)
