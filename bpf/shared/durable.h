@@ -22,9 +22,7 @@ static SLUICE_INLINE int durable_find(const struct sluice_durable_bucket *bucket
 {
 	SLUICE_UNROLL
 	for (int i = 0; i < SLUICE_DURABLE_WAYS; i++) {
-		const volatile struct sluice_durable_slot *slot = &bucket->slots[i];
-
-		__u64 w0 = slot->w0, w1 = slot->w1;
+		__u64 w0 = sluice_load_shared64(&bucket->slots[i].w0), w1 = sluice_load_shared64(&bucket->slots[i].w1);
 
 		if (w0 == word1 && ((w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && w1 != 0)
 			return 1;

@@ -24,6 +24,12 @@ static SLUICE_INLINE __u32 sluice_offset(__u32 offset)
 	return offset & SLUICE_OFFSET_MAX;
 }
 
+/* An aligned word that another thread may be writing. */
+static SLUICE_INLINE __u64 sluice_load_shared64(const __u64 *at)
+{
+	return *(const volatile __u64 *)at;
+}
+
 /* Through memcpy clang would load byte by byte: it knows no unaligned words on this target. */
 static SLUICE_INLINE __u64 sluice_load64(const void *at)
 {
@@ -44,6 +50,11 @@ static SLUICE_INLINE void sluice_store64(void *at, __u64 v)
 static SLUICE_INLINE __u32 sluice_offset(__u32 offset)
 {
 	return offset;
+}
+
+static SLUICE_INLINE __u64 sluice_load_shared64(const __u64 *at)
+{
+	return __atomic_load_n(at, __ATOMIC_ACQUIRE);
 }
 
 static SLUICE_INLINE __u64 sluice_load64(const void *at)
