@@ -86,7 +86,7 @@ static void bench_open(struct bench *b, uint32_t in_flight_max, uint64_t spool_b
 	CU_ASSERT_FATAL(mkdtemp(b->dir) != NULL);
 	ASSERT_OK(gateway_metrics_new(&b->metrics));
 	ASSERT_OK(journal_open(&b->spool, b->dir, &options, &recovery));
-	ASSERT_OK(durable_table_init(&commit.durable, 1024));
+	ASSERT_OK(durable_table_init(&commit.durable, 1 << 15));
 	commit.spool = b->spool;
 	commit.metrics = b->metrics;
 	ASSERT_OK(commit_new(&b->commit, &commit));
