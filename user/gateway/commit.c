@@ -190,6 +190,14 @@ static uint32_t frame_add(struct frame *f, const struct submission *s, int64_t a
 
 /* ------------------------------------------------------------------ submit */
 
+static bool known(struct commit *c, const struct submission *s)
+{
+	if (!durable_find(bucket_of(&c->durable, s->word1), s->word1, s->word2))
+		return false;
+	metric_add(c->metrics, GW_KNOWN, 1);
+	return true;
+}
+
 static enum submit_result join_or_add(struct commit *c, const struct submission *s, struct door *door,
 				      const struct reply_stub *stub)
 {
@@ -203,6 +211,9 @@ static enum submit_result join_or_add(struct commit *c, const struct submission 
 		metric_add(c->metrics, GW_JOINED, 1);
 		return frame_wait(frames[i], entry, door, stub) ? SUBMIT_DURABLE : SUBMIT_FULL;
 	}
+	/* Once more: its commit may have ended between the first look, without the lock, and here. */
+	if (known(c, s))
+		return SUBMIT_KNOWN;
 	if (c->spool_full || c->filling->n_waiters == c->filling->cap_waiters)
 		return SUBMIT_FULL;
 
@@ -222,10 +233,8 @@ static enum submit_result join_or_add(struct commit *c, const struct submission 
 enum submit_result submit(struct commit *c, const struct submission *s, struct door *door, const struct reply_stub *stub)
 {
 	must(s->payload.len <= SLUICE_PAYLOAD_MAX);
-	if (durable_find(bucket_of(&c->durable, s->word1), s->word1, s->word2)) {
-		metric_add(c->metrics, GW_KNOWN, 1);
+	if (known(c, s))
 		return SUBMIT_KNOWN;
-	}
 	pthread_mutex_lock(&c->lock);
 
 	enum submit_result result = join_or_add(c, s, door, stub);
