@@ -144,6 +144,8 @@ static int region_record(struct render *r, const struct owned_record *record, st
 	for (uint32_t i = 0; result == 0 && i < r->block.count; i++) {
 		uint32_t device = r->block.device[i];
 
+		if (!r->all && (d.replay || region_data_flags(&d, i) & REGION_DUPLICATE))
+			continue;
 		result = append_reading(r, i, record, out);
 		append_member(out, "type", d.words[d.type[device]]);
 		append_member(out, "place", d.words[d.place[device]]);

@@ -8,7 +8,7 @@
 struct render {
 	struct block block;
 	struct buf words, payload; /* scratch */
-	bool all;                  /* records without readings too */
+	bool all;                  /* duplicates, and records without readings, too */
 };
 
 void render_init(struct render *r);
