@@ -1,13 +1,9 @@
 """CoAP and Telemetry by hand, from RFC 7252 and the published layout: independent of the code under test."""
-import pathlib
 import socket
 import struct
-import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "vectors"))
-from make import tag as siphash_tag  # noqa: E402
+from daemons import VECTORS
 
-OPEN_KEY = bytes(range(16))
 CON, NON, ACK, RST = range(4)
 POST = 0x02
 
@@ -60,10 +56,10 @@ def rest_of_telemetry(device="dev-1", timestamp_ns=1_700_000_000_000_000_000, re
     return out
 
 
-def telemetry(key=OPEN_KEY, hash_offset=0, **fields):
+def telemetry(key=VECTORS.OPEN_KEY, hash_offset=0, **fields):
     """(payload, tag word 2). hash_offset makes the hash wrong."""
     rest = b"".join(rest_of_telemetry(**fields))
-    word1, word2 = siphash_tag(key, rest)
+    word1, word2 = VECTORS.tag(key, rest)
     return field(1, 1, struct.pack("<Q", word1 ^ hash_offset)) + rest, word2
 
 

@@ -1,14 +1,13 @@
 """What a stranger or a broken device sends gets its verdict, its counter and, where CoAP says so, its code."""
-import json
 import struct
 import subprocess
-import time
 
 import pytest
 
 import coap
 from coap import ACK, NON, RST, Client, message, telemetry
-from lone_gateway import BIN, Gateway
+from daemons import BIN, wait_for
+from lone_gateway import Gateway
 
 SILENCE_S = 0.3  # how long to wait for an answer that must not come
 
@@ -17,7 +16,7 @@ SILENCE_S = 0.3  # how long to wait for an answer that must not come
 def gateway(tmp_path):
     g = Gateway(tmp_path)
     yield g
-    stats = json.loads(g.get("/stats.json"))
+    stats = g.stats()
     assert stats["received"] == sum(stats["verdicts"].values()), "the ledger has no residual"
     g.stop()
 
@@ -55,25 +54,25 @@ SHAPES = [
 @pytest.mark.parametrize("name,datagram,code,verdict", SHAPES, ids=[s[0] for s in SHAPES])
 def test_each_shape_gets_its_verdict_and_its_code(gateway, name, datagram, code, verdict):
     before = gateway.verdicts()[verdict]
-    answer = Client(gateway.port).ask(datagram, 5 if code else SILENCE_S)
+    answer = Client(gateway.coap_port).ask(datagram, 5 if code else SILENCE_S)
     assert (answer and answer[1]) == code
     assert gateway.verdicts()[verdict] == before + 1
 
 
 def test_an_acknowledgement_carries_mid_token_and_receipt(gateway):
-    kind, code, mid, token, payload, _ = Client(gateway.port).ask(message(GOOD, mid=0xBEEF, token=b"12345678"))
+    kind, code, mid, token, payload, _ = Client(gateway.coap_port).ask(message(GOOD, mid=0xBEEF, token=b"12345678"))
     assert (kind, code, mid, token) == (ACK, "2.04", 0xBEEF, b"12345678")
     assert payload == struct.pack("<Q", GOOD_WORD2)
 
 
 def test_a_ping_gets_a_reset(gateway):
-    kind, code, mid, token, _, _ = Client(gateway.port).ask(b"\x40\x00\x12\x34")
+    kind, code, mid, token, _, _ = Client(gateway.coap_port).ask(b"\x40\x00\x12\x34")
     assert (kind, code, mid, token) == (RST, "0.00", 0x1234, b"")
 
 
 def test_truncation_at_every_byte_is_never_taken_for_a_reading(gateway):
     datagram = message(GOOD)
-    client = Client(gateway.port)
+    client = Client(gateway.coap_port)
     for length in range(1, len(datagram)):
         client.socket.send(datagram[:length])
     answer = client.ask(message(telemetry(device="after")[0], token=b"end"), 5)
@@ -87,21 +86,19 @@ def test_truncation_at_every_byte_is_never_taken_for_a_reading(gateway):
 
 
 def test_a_forbidden_prefix_is_dropped(tmp_path):
-    g = Gateway(tmp_path, 'limit: {deny: ["127.0.0.0/8"]}')
-    assert Client(g.port).ask(message(GOOD), SILENCE_S) is None
+    g = Gateway(tmp_path, {"limit": {"deny": ["127.0.0.0/8"]}})
+    assert Client(g.coap_port).ask(message(GOOD), SILENCE_S) is None
     assert g.verdicts()["denied"] == 1
     g.stop()
 
 
 def test_over_the_rate_gets_4_29_with_max_age(tmp_path):
-    g = Gateway(tmp_path, "limit: {rate: 1, burst: 3}")
-    client = Client(g.port)
+    g = Gateway(tmp_path, {"limit": {"rate": 1, "burst": 3}})
+    client = Client(g.coap_port)
     codes = [client.ask(message(telemetry(device=f"d{i}")[0], mid=i))[1] for i in range(5)]
     assert codes == ["2.04"] * 3 + ["4.29"] * 2
     client.socket.send(message(GOOD, kind=NON))
-    deadline = time.monotonic() + 5
-    while g.verdicts()["rate"] == 0:
-        assert time.monotonic() < deadline
+    wait_for("the NON's verdict", lambda: g.verdicts()["rate"] == 1, 5)
     assert g.verdicts()["answered_rate"] == 2
     g.stop()
 
