@@ -43,8 +43,8 @@
  * is read wraps.
  *
  * Cost a reading, 6 values of a real sensor network each (BENCH=block): 15.4 B in batches of 100 and 11.9 B in batches
- * of 1,000; 19.7 B and 17.2 B when every reading is another device's.  Some 300 to 400 ns to write, parsing included,
- * and 75 to 130 ns to read; a third of the writing is zstd, which at these sizes gains nothing from levels above 1.
+ * of 1,000; 19.7 B and 17.2 B when every reading is another device's.  Some 280 to 440 ns to write, parsing included,
+ * and 75 to 130 ns to read; a third of the writing is zstd, which at these sizes gains little from levels above 1.
  */
 #include "codec/block.h"
 
