@@ -63,11 +63,8 @@ int sluice_gateway(struct xdp_md *ctx)
 		count(&verdicts, SLUICE_PASSED_SHADOW);
 		return XDP_PASS;
 	}
-	if (parse(&p)) {
-		p.now_ns = bpf_ktime_get_ns();
-		if (limit(&p) && verify(&p) && recall(&p))
-			steer(&p);
-	}
+	if (parse(&p) && limit(&p) && verify(&p) && recall(&p))
+		steer(&p);
 	return finish(&p);
 }
 

@@ -78,11 +78,8 @@ static SLUICE_INLINE bool limit_is_denied(const struct packet *p)
 static SLUICE_INLINE bool limit_refuse(struct packet *p, __u64 wait_ns)
 {
 	struct admission *a = &p->scratch->admission;
-	enum admit_result shape;
+	enum admit_result shape = admit_header(p->scratch->message, p->coap_len, a);
 
-	if (!message_load(p, COAP_HEADER_LEN + SLUICE_TOKEN_MAX))
-		return end_with(p, SLUICE_DROPPED_RATE);
-	shape = admit_header(p->scratch->message, p->coap_len, a);
 	if (shape == ADMIT_MALFORMED || p->scratch->message[1] == 0 || a->type != COAP_CON || !limit_may_answer(p))
 		return end_with(p, SLUICE_DROPPED_RATE);
 	wait_ns = wait_ns / NS_PER_S + 1;
@@ -90,16 +87,21 @@ static SLUICE_INLINE bool limit_refuse(struct packet *p, __u64 wait_ns)
 	return answer_with(p, SLUICE_ANSWERED_RATE, a, COAP_TOO_MANY_REQUESTS);
 }
 
+/* The bucket is touched first: while its line comes, the clock is read and the message copied. */
 static SLUICE_INLINE bool limit(struct packet *p)
 {
 	__u32 index = limit_index(p);
 	__u64 wait_ns;
 
-	if (limit_is_denied(p))
-		return end_with(p, SLUICE_DROPPED_DENIED);
 	p->limit = bpf_map_lookup_elem(&limits, &index);
 	if (!p->limit)
 		return end_with(p, SLUICE_DROPPED_RATE);
+	(void)*(volatile __u64 *)&p->limit->tat_ns;
+	p->now_ns = bpf_ktime_get_ns();
+	if (!message_load(p))
+		return end_with(p, SLUICE_DROPPED_MALFORMED);
+	if (limit_is_denied(p))
+		return end_with(p, SLUICE_DROPPED_DENIED);
 	wait_ns = limit_take(&p->limit->tat_ns, p->now_ns, p->config->limit_rate, p->config->limit_burst);
 	return wait_ns == 0 || limit_refuse(p, wait_ns);
 }

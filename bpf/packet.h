@@ -56,10 +56,10 @@ static SLUICE_INLINE bool answer_with(struct packet *p, enum sluice_verdict verd
 	return end_with(p, verdict);
 }
 
-/* The first len bytes of the message into scratch, of which max at most. */
-static SLUICE_INLINE bool message_load(struct packet *p, __u32 max)
+/* The message into scratch; of one that is too long, the beginning. */
+static SLUICE_INLINE bool message_load(struct packet *p)
 {
-	__u32 len = p->coap_len < max ? p->coap_len : max;
+	__u32 len = p->coap_len < SLUICE_MESSAGE_MAX ? p->coap_len : SLUICE_MESSAGE_MAX;
 
 	asm volatile("" : "+r"(len));
 	if (len == 0 || len > SLUICE_MESSAGE_MAX)

@@ -1,6 +1,6 @@
 /* verify: is it a reading in the fixed shape, and does its hash fit the device's key?
  *
- * The message is copied once, so that one admission code (bpf/shared/admit.h) serves kernel and user space.  The
+ * The message has been copied, so that one admission code (bpf/shared/admit.h) serves kernel and user space.  The
  * bucket of the durable table follows from the hash that the message claims: it is touched before the hash is
  * computed, and the cache miss passes meanwhile.
  */
@@ -51,8 +51,6 @@ static SLUICE_INLINE bool verify(struct packet *p)
 	const __u8 *message = p->scratch->message;
 	enum admit_result result;
 
-	if (!message_load(p, SLUICE_MESSAGE_MAX))
-		return end_with(p, SLUICE_DROPPED_MALFORMED);
 	result = admit_shape(message, p->coap_len, p->config->content_format, a);
 	if (result == ADMIT_READING) {
 		verify_touch_bucket(p, a->word1);

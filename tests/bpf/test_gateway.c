@@ -528,7 +528,7 @@ static void a_refusal_is_never_larger_than_what_it_refuses(void)
 	frame_build(&b, &frame, "\x44\x02\x12\x34\xa0\xa1", 6);
 	CU_ASSERT_EQUAL(fixture_run(&f, b.bytes, b.len).verdict, SLUICE_DROPPED_RATE);
 	frame_build(&b, &frame, "", 0);
-	CU_ASSERT_EQUAL(fixture_run(&f, b.bytes, b.len).verdict, SLUICE_DROPPED_RATE);
+	CU_ASSERT_EQUAL(fixture_run(&f, b.bytes, b.len).verdict, SLUICE_DROPPED_MALFORMED);
 	fixture_close(&f);
 }
 
