@@ -66,7 +66,8 @@ uint64_t segment_frames_at(uint32_t partitions);
 /* Sequence numbers in ascending order, malloc()ed; -ENOENT when there are none. */
 int segment_list(int dir_fd, uint64_t **ret, size_t *ret_n);
 /* Writes it beside, fsyncs, renames, fsyncs the directory.  Returns a descriptor open for reading and writing. */
-int segment_create(int dir_fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions, const uint64_t *next);
+int segment_create(int dir_fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions,
+		   const uint64_t *next);
 int segment_open(int dir_fd, uint64_t sequence, int flags);
 
 /* The first good copy of a header.  0, -EBADMSG when neither is good, -errno.  ret_next (malloc()ed) may be NULL. */

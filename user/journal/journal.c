@@ -47,12 +47,12 @@
  *    there is no good frame up to the end of the file, nothing was confirmed, if it is not below E: it is cut.
  *  - Everything else that is not a frame is damage by the disk: behind it there are good frames, or E says that there
  *    were some.  It is skipped, counted, and kept aside; the good frames stay.  The start goes on.
- *  - Offsets are never given twice: next offset = the header's, moved by the good frames.  Damage of n bytes may hide up
- *    to n / 28 + 1 records of any partition; a partition that has no good frame behind it continues that much higher.
+ *  - Offsets are never given twice: next offset = the header's, moved by the good frames.  Damage of n bytes may hide
+ *    up to n / 28 + 1 records of any partition; one that has no good frame behind it continues that much higher.
  *    A gap is an alarm for those who count; an offset used twice would be silence.
  *  - If the last segment ends before E, bytes that were durable are gone: the same applies, and a new segment is begun,
- *    because E must not move back.  If E names a segment that is not there, the journal is refused: somebody has deleted
- *    its end, and no offset would be safe.
+ *    because E must not move back.  If E names a segment that is not there, the journal is refused: somebody has
+ *    deleted its end, and no offset would be safe.
  *  - A trimmed journal keeps counting: the header of its only segment says where.
  *
  * COST (170-byte records, one core of the build machine): see tests/bench/bench_journal.c.
@@ -249,7 +249,8 @@ static int tail_scan(struct journal *j, bool last, struct journal_recovery *reco
 		return -errno;
 	if ((uint64_t)st.st_size <= tail.at)
 		return 0;
-	scan_begin(&j->scan, j->fd, salt_of(&j->meta.id, tail.segment), j->meta.partitions, tail.at, (uint64_t)st.st_size);
+	scan_begin(&j->scan, j->fd, salt_of(&j->meta.id, tail.segment), j->meta.partitions, tail.at,
+		   (uint64_t)st.st_size);
 	while ((r = scan_next(&j->scan, &record)) > 0) {
 		if (r == SCAN_RECORD) {
 			tail_take(j, &record, recovery);
@@ -604,7 +605,8 @@ static int staging_prepare(struct journal *j, const struct journal_record *recor
 
 		if (r->partition >= j->meta.partitions)
 			return -EINVAL;
-		if (r->headers.len > JOURNAL_RECORD_MAX || r->value.len > JOURNAL_RECORD_MAX || payload(r) > JOURNAL_RECORD_MAX)
+		if (r->headers.len > JOURNAL_RECORD_MAX || r->value.len > JOURNAL_RECORD_MAX ||
+		    payload(r) > JOURNAL_RECORD_MAX)
 			return -EMSGSIZE;
 		bytes += sizeof(struct frame) + r->headers.len + (r->value.len <= COPY_MAX ? r->value.len : 0);
 	}
@@ -659,7 +661,8 @@ static size_t stage(struct journal *j, struct journal_record *records, size_t n,
 		total += sizeof(f) + f.len;
 		if (!copied) {
 			j->parts[parts++] = (struct iovec){ .iov_base = part, .iov_len = (size_t)(at - part) };
-			j->parts[parts++] = (struct iovec){ .iov_base = (void *)r->value.data, .iov_len = r->value.len };
+			j->parts[parts++] =
+				(struct iovec){ .iov_base = (void *)r->value.data, .iov_len = r->value.len };
 			part = at;
 		}
 	}

@@ -5,7 +5,8 @@
  * is durable: up to `DIR/end`, which is written after each fdatasync.
  *
  * Threads: a writer handle may be used by one thread for append and another for sync; trim, first, end and bytes may
- * be called from any thread; a reader handle belongs to one thread.  Processes: JOURNAL_EXCLUSIVE holds a lock for its life; shared writers lock around each append.
+ * be called from any thread; a reader handle belongs to one thread.  Processes: JOURNAL_EXCLUSIVE holds a lock for its
+ * life; shared writers lock around each append.
  */
 #pragma once
 

@@ -145,7 +145,8 @@ static int cursor_enter(struct journal_reader *r, struct cursor *c, uint64_t seq
 	cleanup_close(&c->fd);
 	c->fd = fd;
 	c->segment = sequence;
-	scan_begin(&c->scan, fd, salt_of(&r->meta.id, sequence), r->meta.partitions, segment_frames_at(r->meta.partitions), 0);
+	scan_begin(&c->scan, fd, salt_of(&r->meta.id, sequence), r->meta.partitions,
+		   segment_frames_at(r->meta.partitions), 0);
 
 	int error = segment_read_next(r->dir_fd, sequence, &r->meta, c->next);
 
@@ -174,8 +175,8 @@ static int cursor_step(struct journal_reader *r, struct cursor *c, struct journa
 			c->next[ret->partition] = ret->offset + 1;
 			return 1;
 		} else {
-			/* Only once the limit was taken as whole is the segment over.  The durable end may have moved since
-			 * the limit was taken, whoever looked at it. */
+			/* Only once the limit was taken as whole is the segment over.  The durable end may have moved
+			 * since the limit was taken, whoever looked at it. */
 			const uint64_t limit = c->scan.limit;
 			const bool whole = c->whole;
 			int error = whole ? cursor_enter(r, c, c->segment + 1) : cursor_limit(r, c);

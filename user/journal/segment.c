@@ -119,7 +119,8 @@ static int write_all(int fd, const void *data, size_t n)
 	return 0;
 }
 
-static int write_header(int fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions, const uint64_t *next)
+static int write_header(int fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions,
+			const uint64_t *next)
 {
 	const size_t bytes = header_bytes(partitions), checked = offsetof(struct segment_header, sequence);
 	CLEANUP_FREE uint8_t *raw = malloc(2 * bytes);
@@ -139,7 +140,8 @@ static int write_header(int fd, uint64_t sequence, const struct journal_id *id, 
 	return write_all(fd, raw, 2 * bytes);
 }
 
-int segment_create(int dir_fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions, const uint64_t *next)
+int segment_create(int dir_fd, uint64_t sequence, const struct journal_id *id, uint32_t partitions,
+		   const uint64_t *next)
 {
 	char name[SEGMENT_NAME_LEN];
 	int fd = openat(dir_fd, TEMPORARY, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -205,14 +207,23 @@ int segment_read_header(int fd, uint64_t sequence, struct segment_meta *ret, uin
 {
 	int r = read_copy(fd, sequence, 0, ret, ret_next);
 
-	/* The second copy's place depends on the number of partitions, which the first may have lost: try each. */
-	for (uint32_t partitions = 1; r == -EBADMSG && partitions <= JOURNAL_PARTITIONS_MAX; partitions++) {
-		struct segment_meta meta;
+	if (r != -EBADMSG)
+		return r;
 
-		r = read_copy(fd, sequence, header_bytes(partitions), &meta, NULL);
-		if (r == 0 && meta.partitions == partitions)
-			return read_copy(fd, sequence, header_bytes(partitions), ret, ret_next);
-		r = r == -ENOMEM ? r : -EBADMSG;
+	/* The second copy's place depends on the number of partitions, which the first may have lost: look at each. */
+	const size_t most = header_bytes(JOURNAL_PARTITIONS_MAX) + sizeof(struct segment_header);
+	CLEANUP_FREE uint8_t *raw = malloc(most);
+	ssize_t n = raw ? pread(fd, raw, most, 0) : 0;
+
+	if (!raw)
+		return -ENOMEM;
+	for (uint32_t partitions = 1; r == -EBADMSG && partitions <= JOURNAL_PARTITIONS_MAX; partitions++) {
+		const size_t at = header_bytes(partitions);
+
+		if (n < (ssize_t)(at + sizeof(struct segment_header)))
+			break;
+		if (memcmp(raw + at, SEGMENT_MAGIC, sizeof(SEGMENT_MAGIC) - 1) == 0)
+			r = read_copy(fd, sequence, at, ret, ret_next);
 	}
 	return r;
 }

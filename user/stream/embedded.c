@@ -90,10 +90,13 @@ static int say_open(struct stream_error *ret_error, int error, const char *dir)
 	case -ENOENT:
 		return stream_say(ret_error, error, "there is no stream in %s: `sluice streams init` creates it", dir);
 	case -EBUSY:
-		return stream_say(ret_error, error, "%s is locked by another process as its only writer: stop that process first", dir);
+		return stream_say(ret_error, error,
+				  "%s is locked by another process as its only writer: stop that process first", dir);
 	case -EINVAL:
-		return stream_say(ret_error, error, "%s has no journal whose newest segment can be read: restore its files, or "
-				  "move it away and run `sluice streams init`", dir);
+		return stream_say(ret_error, error,
+				  "%s has no journal whose newest segment can be read: restore its files, or "
+				  "move it away and run `sluice streams init`",
+				  dir);
 	default:
 		return stream_say(ret_error, error, "%s cannot be opened: %s", dir, strerror(-error));
 	}
@@ -122,30 +125,36 @@ static int verify_existing(const char *dir, const struct stream_create_options *
 	if (!options->may_exist)
 		return stream_say(ret_error, -EEXIST, "there is a stream in %s already", dir);
 
-	const uint32_t partitions = journal_reader_partitions(reader), generation = journal_reader_identity(reader).generation;
+	const uint32_t partitions = journal_reader_partitions(reader),
+		       generation = journal_reader_identity(reader).generation;
 
 	if (partitions != options->partitions)
-		return stream_say(ret_error, -EINVAL, "the stream in %s has %" PRIu32 " partitions, not %" PRIu32 ": the number is "
-				  "fixed for a generation", dir, partitions, options->partitions);
+		return stream_say(ret_error, -EINVAL,
+				  "the stream in %s has %" PRIu32 " partitions, not %" PRIu32 ": the number is "
+				  "fixed for a generation",
+				  dir, partitions, options->partitions);
 	if (options->generation != 0 && generation != options->generation)
-		return stream_say(ret_error, -EINVAL, "the stream in %s is of generation %" PRIu32 ", not %" PRIu32 ": a new "
-				  "generation needs a new name", dir, generation, options->generation);
+		return stream_say(ret_error, -EINVAL,
+				  "the stream in %s is of generation %" PRIu32 ", not %" PRIu32 ": a new "
+				  "generation needs a new name",
+				  dir, generation, options->generation);
 	return 0;
 }
 
 static int embedded_create(const char *dir, const struct stream_create_options *options, struct stream_error *ret_error)
 {
 	CLEANUP(cleanup_journal) struct journal *journal = NULL;
-	const struct journal_options o = {
-		.mode = JOURNAL_SHARED, .create = true, .partitions = options->partitions, .generation = options->generation
-	};
+	const struct journal_options o = { .mode = JOURNAL_SHARED,
+					   .create = true,
+					   .partitions = options->partitions,
+					   .generation = options->generation };
 	int r = check_dir(dir, ret_error);
 
 	if (r < 0)
 		return r;
 	if (options->partitions == 0 || options->partitions > JOURNAL_PARTITIONS_MAX)
-		return stream_say(ret_error, -EINVAL, "a stream has 1 to %d partitions, not %" PRIu32, JOURNAL_PARTITIONS_MAX,
-				  options->partitions);
+		return stream_say(ret_error, -EINVAL, "a stream has 1 to %d partitions, not %" PRIu32,
+				  JOURNAL_PARTITIONS_MAX, options->partitions);
 	r = verify_existing(dir, options, ret_error);
 	if (r != -ENOENT)
 		return r;
@@ -203,7 +212,8 @@ static int open_reader(struct embedded *e)
 	return 0;
 }
 
-static int embedded_open(struct stream **ret, const char *dir, const struct stream_options *options, struct stream_error *ret_error)
+static int embedded_open(struct stream **ret, const char *dir, const struct stream_options *options,
+			 struct stream_error *ret_error)
 {
 	int r = check_dir(dir, ret_error);
 
@@ -226,7 +236,8 @@ static int embedded_open(struct stream **ret, const char *dir, const struct stre
 		return say_open(ret_error, r, dir);
 	}
 
-	const struct journal_id id = options->writer ? journal_identity(e->journal) : journal_reader_identity(e->reader);
+	const struct journal_id id =
+		options->writer ? journal_identity(e->journal) : journal_reader_identity(e->reader);
 
 	e->stream.id.generation = id.generation;
 	memcpy(e->stream.id.uuid, id.uuid, sizeof(id.uuid));
@@ -285,7 +296,8 @@ static int embedded_append(struct stream *s, const struct stream_record *record)
 		return -EBADF;
 	if (e->broken)
 		return e->broken;
-	if (record->headers.len > JOURNAL_RECORD_MAX || record->value.len > JOURNAL_RECORD_MAX || bytes > JOURNAL_RECORD_MAX)
+	if (record->headers.len > JOURNAL_RECORD_MAX || record->value.len > JOURNAL_RECORD_MAX ||
+	    bytes > JOURNAL_RECORD_MAX)
 		return -EMSGSIZE;
 	if (e->tail - e->head == PENDING_MAX)
 		return -EAGAIN;
@@ -343,9 +355,10 @@ static int embedded_poll(struct stream *s, struct stream_confirmation *ret, size
 	for (; got < n && e->head < e->ready; got++) {
 		const struct entry *entry = entry_at(e, e->head++);
 
-		ret[got] = (struct stream_confirmation){
-			.cookie = entry->cookie, .partition = entry->partition, .offset = entry->offset, .error = entry->error
-		};
+		ret[got] = (struct stream_confirmation){ .cookie = entry->cookie,
+							 .partition = entry->partition,
+							 .offset = entry->offset,
+							 .error = entry->error };
 	}
 	return (int)got;
 }
@@ -434,7 +447,8 @@ static int read_one(struct embedded *e, struct journal_record *ret, int64_t dead
 	return 1;
 }
 
-static int embedded_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns, uint32_t *ret_lost_partition)
+static int embedded_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns,
+			 uint32_t *ret_lost_partition)
 {
 	struct embedded *e = embedded_of(s);
 	size_t got = 0, used = 0;

@@ -3,11 +3,11 @@
  * The rule (owned_log.h) is applied in one function, rule_apply(), by the claimant's fold, by the owner to its own
  * confirmed records, and by every reader; so all of them compute the same state from the same log.
  *
- * Why it holds.  Let a partition's log be given.  The epoch at an offset is the last CLAIM before it, the same for everyone.
- * A record counts only under that epoch, and each span only if it continues exactly what is covered: so every source
- * position is covered once, whatever was written twice, late, or by an owner who does not know that he was followed.
- * An owner knows that his record counts when it is acknowledged and directly follows his own previous one, or when
- * the records in between, which he then reads, hold no CLAIM: with no CLAIM in between, the epoch is his.
+ * Why it holds.  Let a partition's log be given.  The epoch at an offset is the last CLAIM before it, the same for
+ * everyone.  A record counts only under that epoch, and each span only if it continues exactly what is covered: so
+ * every source position is covered once, whatever was written twice, late, or by an owner who does not know that he was
+ * followed.  An owner knows that his record counts when it is acknowledged and directly follows his own previous one, or
+ * when the records in between, which he then reads, hold no CLAIM: with no CLAIM in between, the epoch is his.
  *
  * Second copies.  A client that retries may leave a record twice.  With spans, the second copy's `from` no longer
  * fits: void.  If the acknowledged copy is the second, the first is met when the gap before it is read: it is folded
@@ -175,7 +175,8 @@ static int headers_read(struct slice headers, uint64_t *ret_epoch, struct span_l
 	uint8_t version = reader_u8(&r);
 	uint64_t epoch = reader_u64(&r), n = reader_varint(&r);
 
-	if (r.failed || version != HEADERS_VERSION || n > reader_left(&r) / SPAN_BYTES || n * SPAN_BYTES != reader_left(&r))
+	if (r.failed || version != HEADERS_VERSION || n > reader_left(&r) / SPAN_BYTES ||
+	    n * SPAN_BYTES != reader_left(&r))
 		return -EBADMSG;
 	if (ret->cap < n) {
 		struct owned_span *list = reallocarray(ret->list, n, sizeof(*list));
@@ -257,8 +258,10 @@ static bool is_whole(const char *url, uint64_t first)
 
 static int say_trimmed(struct stream_error *ret_error, const char *url, uint32_t partition, uint64_t first)
 {
-	return stream_say(ret_error, -ERANGE, "partition %" PRIu32 " of %s begins at offset %" PRIu64 ": without its beginning its "
-			  "state cannot be known; give the stream unlimited retention", partition, url, first);
+	return stream_say(ret_error, -ERANGE,
+			  "partition %" PRIu32 " of %s begins at offset %" PRIu64 ": without its beginning its "
+			  "state cannot be known; give the stream unlimited retention",
+			  partition, url, first);
 }
 
 /* ------------------------------------------------------------------ the owner */
@@ -322,7 +325,8 @@ static int take(struct owned_log *ol, struct owned_partition *p, const struct ow
 
 /* ------------------------------------------------------------------ claim */
 
-static int lock_file(struct owned_partition *p, const char *dir, const char *owner, bool force, struct stream_error *ret_error)
+static int lock_file(struct owned_partition *p, const char *dir, const char *owner, bool force,
+		     struct stream_error *ret_error)
 {
 	char path[STREAM_URL_MAX + 32], holder[128] = "";
 	struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_len = 1 };
@@ -387,7 +391,8 @@ static int append_claims(struct owned_log *ol, struct stream_error *ret_error)
 			struct owned_partition *p = c[i].cookie;
 
 			if (c[i].error)
-				return stream_say(ret_error, c[i].error, "a claim on partition %" PRIu32 " of %s was not taken: %s",
+				return stream_say(ret_error, c[i].error,
+						  "a claim on partition %" PRIu32 " of %s was not taken: %s",
 						  p->partition, url, strerror(-c[i].error));
 			p->claim = p->last = c[i].offset;
 		}
@@ -414,7 +419,8 @@ static int seek_beginnings(struct owned_log *ol, struct stream_error *ret_error)
 		if (r == 0)
 			r = stream_seek(ol->reader, p->partition, first);
 		if (r < 0)
-			return stream_say(ret_error, r, "partition %" PRIu32 " of %s cannot be read: %s", p->partition, url, strerror(-r));
+			return stream_say(ret_error, r, "partition %" PRIu32 " of %s cannot be read: %s", p->partition,
+					  url, strerror(-r));
 	}
 	return 0;
 }
@@ -469,8 +475,8 @@ static int fold_all(struct owned_log *ol, struct stream_error *ret_error)
 		int n = stream_read(ol->reader, records, ARRAY_SIZE(records), clock_mono_ns() + ANSWER_NS, NULL);
 
 		if (n <= 0)
-			return stream_say(ret_error, n < 0 ? n : -ETIMEDOUT, "%s cannot be read up to our claim: %s", url,
-					  n < 0 ? strerror(-n) : "nothing came");
+			return stream_say(ret_error, n < 0 ? n : -ETIMEDOUT, "%s cannot be read up to our claim: %s",
+					  url, n < 0 ? strerror(-n) : "nothing came");
 		for (int i = 0; r == 0 && i < n; i++) {
 			struct owned_partition *p = part_of(ol, records[i].partition);
 			bool before = p->caught_up;
@@ -517,7 +523,8 @@ static int make_parts(struct owned_log *ol, const struct owned_options *options,
 		p->tail = &p->head;
 		ol->n_parts = i + 1;
 		if (p->partition >= partitions || ol->place[p->partition] != UINT32_MAX)
-			return stream_say(ret_error, -EINVAL, "%s has partitions 0 to %" PRIu32 ", each owned once: not %" PRIu32,
+			return stream_say(ret_error, -EINVAL,
+					  "%s has partitions 0 to %" PRIu32 ", each owned once: not %" PRIu32,
 					  options->url, partitions - 1, p->partition);
 		ol->place[p->partition] = i;
 	}
@@ -687,7 +694,8 @@ static bool same_record(const struct owned_record *a, const struct owned_record 
 	for (size_t i = 0; i < a->n_spans; i++) {
 		const struct owned_span *x = &a->spans[i], *y = &b->spans[i];
 
-		if (!log_id_equal(&x->source, &y->source) || x->partition != y->partition || x->from != y->from || x->to != y->to)
+		if (!log_id_equal(&x->source, &y->source) || x->partition != y->partition || x->from != y->from ||
+		    x->to != y->to)
 			return false;
 	}
 	return true;
@@ -839,7 +847,8 @@ int owned_reader_open(struct owned_reader **ret, const char *url, const struct s
 		else if (error == 0)
 			error = stream_seek(r->stream, p, r->parts[p].position);
 		else
-			stream_say(ret_error, error, "partition %" PRIu32 " of %s cannot be read: %s", p, url, strerror(-error));
+			stream_say(ret_error, error, "partition %" PRIu32 " of %s cannot be read: %s", p, url,
+				   strerror(-error));
 	}
 	if (error < 0) {
 		owned_reader_free(r);

@@ -59,8 +59,8 @@ struct owned_record {
 	void *cookie; /* of a record appended by this handle; NULL when it was read */
 };
 
-/* The fold: called for every valid record in the order of its partition, from claim() for what is old and from poll() for what was
- * confirmed.  record->cookie is set only for this handle's own.  Negative errno ends the owner. */
+/* The fold: called for every valid record in the order of its partition, from claim() for what is old and from poll()
+ * for what was confirmed.  record->cookie is set only for this handle's own.  Negative errno ends the owner. */
 typedef int owned_fold(void *context, const struct owned_record *record);
 
 struct owned_options {
@@ -85,7 +85,8 @@ void owned_log_free(struct owned_log *ol);
 struct log_id owned_log_identity(const struct owned_log *ol);
 uint64_t owned_log_epoch(const struct owned_log *ol, uint32_t partition);
 
-/* Position of a source as covered in an owned partition by what was folded or appended (not only confirmed); 0 for a source never met. */
+/* Position of a source as covered in an owned partition by what was folded or appended (not only confirmed); 0 for a
+ * source never met. */
 uint64_t owned_log_covered(const struct owned_log *ol, uint32_t partition, const struct log_id *source,
 			   uint32_t source_partition);
 
@@ -116,8 +117,8 @@ struct owned_reader_stats {
 int owned_reader_open(struct owned_reader **ret, const char *url, const struct stream_options *options,
 		      struct stream_error *ret_error);
 void owned_reader_free(struct owned_reader *r);
-/* Next valid record of any partition: 1, 0 at the deadline, negative errno.  CLAIMs are handed out too.  Spans and value
- * are valid until the next call. */
+/* Next valid record of any partition: 1, 0 at the deadline, negative errno.  CLAIMs are handed out too.  Spans and
+ * value are valid until the next call. */
 int owned_reader_next(struct owned_reader *r, struct owned_record *ret, int64_t deadline_ns);
 struct owned_reader_stats owned_reader_stats(const struct owned_reader *r);
 /* Next offset that will be looked at. */

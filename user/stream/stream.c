@@ -57,19 +57,21 @@ static int check_name(const char *url, const char *rest, struct stream_error *re
 	if (name[0] == '\0')
 		return stream_say(ret_error, -EINVAL, "%s ends with a slash where the stream's name should be", url);
 	if (name[good] != '\0')
-		return stream_say(ret_error, -EINVAL, "%s: the name may have letters, digits, '.', '_' and '-', not '%c'", url,
-				  name[good]);
+		return stream_say(ret_error, -EINVAL,
+				  "%s: the name may have letters, digits, '.', '_' and '-', not '%c'", url, name[good]);
 	if (good > NAME_MAX_LEN || strcmp(name, ".") == 0 || strcmp(name, "..") == 0)
-		return stream_say(ret_error, -EINVAL, "%s: the name must be 1 to %d bytes long and not '.' or '..'", url,
-				  NAME_MAX_LEN);
+		return stream_say(ret_error, -EINVAL, "%s: the name must be 1 to %d bytes long and not '.' or '..'",
+				  url, NAME_MAX_LEN);
 	return 0;
 }
 
 /* The backend of a URL and what is behind its scheme. */
-static int resolve(const char *url, const struct stream_ops **ret, const char **ret_rest, struct stream_error *ret_error)
+static int resolve(const char *url, const struct stream_ops **ret, const char **ret_rest,
+		   struct stream_error *ret_error)
 {
 	if (strlen(url) >= STREAM_URL_MAX)
-		return stream_say(ret_error, -EINVAL, "a stream's URL is longer than %d bytes: %.60s...", STREAM_URL_MAX - 1, url);
+		return stream_say(ret_error, -EINVAL, "a stream's URL is longer than %d bytes: %.60s...",
+				  STREAM_URL_MAX - 1, url);
 	for (size_t i = 0; i < BACKENDS_MAX && backends[i]; i++) {
 		const char *rest = rest_of(url, backends[i]->scheme);
 
@@ -79,7 +81,8 @@ static int resolve(const char *url, const struct stream_ops **ret, const char **
 			return check_name(url, rest, ret_error);
 		}
 	}
-	return stream_say(ret_error, -EINVAL, "%s is not the URL of a stream: write embedded:/dir/NAME or kafka:host:port/NAME", url);
+	return stream_say(ret_error, -EINVAL,
+			  "%s is not the URL of a stream: write embedded:/dir/NAME or kafka:host:port/NAME", url);
 }
 
 int stream_create(const char *url, const struct stream_create_options *options, struct stream_error *ret_error)
@@ -91,7 +94,8 @@ int stream_create(const char *url, const struct stream_create_options *options, 
 	return r < 0 ? r : ops->create(rest, options, ret_error);
 }
 
-int stream_open(struct stream **ret, const char *url, const struct stream_options *options, struct stream_error *ret_error)
+int stream_open(struct stream **ret, const char *url, const struct stream_options *options,
+		struct stream_error *ret_error)
 {
 	const struct stream_ops *ops;
 	const char *rest;
@@ -154,7 +158,8 @@ int stream_leave(struct stream *s, uint32_t partition)
 	return partition < s->partitions ? s->ops->leave(s, partition) : -EINVAL;
 }
 
-int stream_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns, uint32_t *ret_lost_partition)
+int stream_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns,
+		uint32_t *ret_lost_partition)
 {
 	return s->ops->read(s, ret, n, deadline_ns, ret_lost_partition);
 }

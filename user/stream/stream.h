@@ -72,7 +72,8 @@ struct stream_error {
 int stream_create(const char *url, const struct stream_create_options *options, struct stream_error *ret_error);
 
 /* Opens an existing one. 0; -ENOENT when it was never created; -EINVAL; -ENOTCONN; with a sentence. */
-int stream_open(struct stream **ret, const char *url, const struct stream_options *options, struct stream_error *ret_error);
+int stream_open(struct stream **ret, const char *url, const struct stream_options *options,
+		struct stream_error *ret_error);
 /* Outstanding appends are abandoned (poll first for a clean end). Takes NULL. */
 void stream_close(struct stream *s);
 
@@ -106,7 +107,8 @@ int stream_leave(struct stream *s, uint32_t partition);
 /* Up to n records of the partitions being read; waits for the first until the deadline.  Order per partition is
  * the log's.  Slices are valid until the next call on this handle.  Returns their number, 0 at the deadline;
  * -ERANGE with *ret_lost_partition when the position is no longer kept; negative errno when broken. */
-int stream_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns, uint32_t *ret_lost_partition);
+int stream_read(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns,
+		uint32_t *ret_lost_partition);
 
 /* First kept and next offset. */
 int stream_range(struct stream *s, uint32_t partition, uint64_t *ret_first, uint64_t *ret_end);
@@ -123,14 +125,16 @@ int stream_trim(struct stream *s, const uint64_t *keep_from);
 struct stream_ops {
 	const char *scheme; /* "embedded", "kafka" */
 	int (*create)(const char *rest, const struct stream_create_options *options, struct stream_error *ret_error);
-	int (*open)(struct stream **ret, const char *rest, const struct stream_options *options, struct stream_error *ret_error);
+	int (*open)(struct stream **ret, const char *rest, const struct stream_options *options,
+		    struct stream_error *ret_error);
 	void (*close)(struct stream *s);
 	int (*append)(struct stream *s, const struct stream_record *record);
 	int (*poll)(struct stream *s, struct stream_confirmation *ret, size_t n, int64_t deadline_ns);
 	size_t (*pending)(const struct stream *s);
 	int (*seek)(struct stream *s, uint32_t partition, uint64_t offset);
 	int (*leave)(struct stream *s, uint32_t partition);
-	int (*read)(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns, uint32_t *ret_lost_partition);
+	int (*read)(struct stream *s, struct stream_record *ret, size_t n, int64_t deadline_ns,
+		    uint32_t *ret_lost_partition);
 	int (*range)(struct stream *s, uint32_t partition, uint64_t *ret_first, uint64_t *ret_end);
 	int (*trim)(struct stream *s, const uint64_t *keep_from);
 };
@@ -146,7 +150,8 @@ struct stream {
 /* Adds a backend to the table: for tests that need faults which the real ones cannot be made to have. */
 void stream_register(const struct stream_ops *ops);
 /* Writes the sentence, if there is room for one, and returns error. */
-__attribute__((format(printf, 3, 4))) int stream_say(struct stream_error *ret_error, int error, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int stream_say(struct stream_error *ret_error, int error, const char *format,
+						     ...);
 /* The directory of an embedded stream; NULL for any other. */
 const char *stream_embedded_dir(const char *url);
 

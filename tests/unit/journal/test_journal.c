@@ -193,7 +193,8 @@ static void a_large_batch_is_one_append(void)
 	rand_bytes(bytes, JOURNAL_RECORD_MAX);
 	ASSERT_OK(open_sized(&j, &p, JOURNAL_EXCLUSIVE, 2, 0, NULL));
 	for (int i = 0; i < N; i++)
-		batch[i] = (struct journal_record){ .partition = i % 2, .value = SLICE(bytes + i, i % 3 ? 3000 : i % 97) };
+		batch[i] =
+			(struct journal_record){ .partition = i % 2, .value = SLICE(bytes + i, i % 3 ? 3000 : i % 97) };
 	batch[5].value.len = JOURNAL_RECORD_MAX;
 	batch[5].value.data = bytes;
 	ASSERT_OK(journal_append(j, batch, N));
@@ -885,7 +886,8 @@ static void check_all(struct journal_reader *r, struct seen *seen, bool *confirm
 			continue;
 		}
 		memcpy(&e, record.value.data, 16);
-		if (e.writer >= WRITERS || e.number >= cap || e.number % 2 != record.partition || e.number < seen->next_number[e.writer]) {
+		if (e.writer >= WRITERS || e.number >= cap || e.number % 2 != record.partition ||
+		    e.number < seen->next_number[e.writer]) {
 			seen->faults++;
 			continue;
 		}
@@ -917,7 +919,8 @@ static void synced_records_survive_hundreds_of_kills(void)
 		pids[w] = writer_start(&p, told, w);
 	for (; kills < 400 && clock_mono_ns() < until_ns; kills++) {
 		unsigned w = rand_u64() % WRITERS;
-		const struct timespec pause = { .tv_nsec = (long)(rand_u64() % (12 * NS_PER_MS)) }; /* the random moment */
+		/* The random moment. */
+		const struct timespec pause = { .tv_nsec = (long)(rand_u64() % (12 * NS_PER_MS)) };
 		int status;
 
 		nanosleep(&pause, NULL);
@@ -991,11 +994,12 @@ static void a_reader_in_another_process_sees_only_what_is_durable(void)
 }
 
 TESTS("journal", T(what_is_appended_is_read), T(a_large_batch_is_one_append), T(segments_follow_each_other),
-      T(a_seek_goes_forward_and_back), T(a_look_at_the_end_hides_nothing), T(a_journal_may_have_4096_partitions), T(an_open_says_what_does_not_fit),
-      T(an_exclusive_writer_is_the_only_one), T(shared_writers_take_turns), T(a_torn_tail_is_cut_at_every_byte),
-      T(a_flipped_bit_costs_one_record), T(offsets_behind_damage_are_not_given_twice),
-      T(a_lost_end_does_not_stop_the_start), T(a_header_may_lose_a_copy_and_a_segment_its_header),
-      T(what_looks_like_a_frame_is_none), T(a_full_disk_appends_nothing), T(a_full_disk_at_a_new_segment_is_survived),
+      T(a_seek_goes_forward_and_back), T(a_look_at_the_end_hides_nothing), T(a_journal_may_have_4096_partitions),
+      T(an_open_says_what_does_not_fit), T(an_exclusive_writer_is_the_only_one), T(shared_writers_take_turns),
+      T(a_torn_tail_is_cut_at_every_byte), T(a_flipped_bit_costs_one_record),
+      T(offsets_behind_damage_are_not_given_twice), T(a_lost_end_does_not_stop_the_start),
+      T(a_header_may_lose_a_copy_and_a_segment_its_header), T(what_looks_like_a_frame_is_none),
+      T(a_full_disk_appends_nothing), T(a_full_disk_at_a_new_segment_is_survived),
       T(offsets_survive_trimming_everything), T(a_reader_survives_a_trim_under_its_feet),
       T(one_thread_appends_while_another_syncs), T(a_waiting_reader_is_woken),
       T(synced_records_survive_hundreds_of_kills), T(a_reader_in_another_process_sees_only_what_is_durable))

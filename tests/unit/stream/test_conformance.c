@@ -68,7 +68,9 @@ static int create(const struct place *p, uint32_t partitions)
 static int open_as(struct stream **ret, const struct place *p, bool writer, bool reader)
 {
 	struct stream_error error = { "" };
-	const struct stream_options o = { .writer = writer, .reader = reader, .development = true, .segment_bytes = 20000 };
+	const struct stream_options o = {
+		.writer = writer, .reader = reader, .development = true, .segment_bytes = 20000
+	};
 	int r = stream_open(ret, p->url, &o, &error);
 
 	if (r < 0)
@@ -76,7 +78,8 @@ static int open_as(struct stream **ret, const struct place *p, bool writer, bool
 	return r;
 }
 
-static int append(struct stream *s, uint32_t partition, uint16_t kind, struct slice headers, struct slice value, void *cookie)
+static int append(struct stream *s, uint32_t partition, uint16_t kind, struct slice headers, struct slice value,
+		  void *cookie)
 {
 	const struct stream_record record = {
 		.partition = partition, .kind = kind, .headers = headers, .value = value, .cookie = cookie
@@ -602,7 +605,7 @@ ON_BOTH(a_handle_does_what_it_was_opened_for)
 #define TB(test) T(test##_embedded), T(test##_kafka)
 
 TESTS("stream", TB(a_stream_is_created_once), TB(an_identity_outlives_its_handles), TB(what_is_appended_is_read),
-      TB(reading_begins_anywhere), TB(partitions_are_read_side_by_side), TB(a_deadline_is_kept), TB(a_range_is_what_is_kept),
-      TB(a_trimmed_position_is_reported), TB(a_value_may_have_a_mebibyte), TB(two_writers_share_a_partition),
-      TB(a_reader_follows_a_writer), TB(a_full_queue_says_so_and_goes_on), TB(a_handle_does_what_it_was_opened_for),
-      T(a_wrong_url_is_explained))
+      TB(reading_begins_anywhere), TB(partitions_are_read_side_by_side), TB(a_deadline_is_kept),
+      TB(a_range_is_what_is_kept), TB(a_trimmed_position_is_reported), TB(a_value_may_have_a_mebibyte),
+      TB(two_writers_share_a_partition), TB(a_reader_follows_a_writer), TB(a_full_queue_says_so_and_goes_on),
+      TB(a_handle_does_what_it_was_opened_for), T(a_wrong_url_is_explained))

@@ -56,7 +56,8 @@ static int open_as(struct stream **ret, const struct place *p, bool writer)
 
 static int append_number(struct stream *s, uint64_t number)
 {
-	return stream_append(s, &(struct stream_record){ .value = SLICE(&number, sizeof(number)), .cookie = (void *)(uintptr_t)number });
+	return stream_append(s, &(struct stream_record){ .value = SLICE(&number, sizeof(number)),
+							 .cookie = (void *)(uintptr_t)number });
 }
 
 static size_t segment_bytes(const struct place *p)
@@ -188,7 +189,8 @@ static void processes_append_to_one_stream(void)
 			if (open_as(&s, &p, true) < 0)
 				_exit(1);
 			for (uint64_t i = 0; i < EACH; i++)
-				if (append_number(s, w * EACH + i) < 0 || stream_poll(s, &c, 1, CLOCK_FOREVER) != 1 || c.error)
+				if (append_number(s, w * EACH + i) < 0 || stream_poll(s, &c, 1, CLOCK_FOREVER) != 1 ||
+				    c.error)
 					_exit(2);
 			_exit(0);
 		}

@@ -17,7 +17,8 @@
 #include "stream/owned_log.h"
 #include "tests/unit/harness.h"
 
-static const struct log_id source_ids[2] = { { .generation = 1, .uuid = "source a" }, { .generation = 2, .uuid = "source b" } };
+static const struct log_id source_ids[2] = { { .generation = 1, .uuid = "source a" },
+					     { .generation = 2, .uuid = "source b" } };
 
 /* ------------------------------------------------------------------ places on disk */
 
@@ -88,13 +89,14 @@ static int fold_into_list(void *context, const struct owned_record *record)
 	f->list[f->n].kind = record->kind;
 	f->list[f->n].offset = record->offset;
 	f->list[f->n].cookie = record->cookie;
-	snprintf(f->list[f->n].text, sizeof(f->list[f->n].text), "%.*s", (int)record->value.len, (const char *)record->value.data);
+	snprintf(f->list[f->n].text, sizeof(f->list[f->n].text), "%.*s", (int)record->value.len,
+		 (const char *)record->value.data);
 	f->n++;
 	return f->result;
 }
 
-static int claim(struct owned_log **ret, const char *url, const char *owner, struct folded *f, uint32_t partition, bool force,
-		 struct stream_error *ret_error)
+static int claim(struct owned_log **ret, const char *url, const char *owner, struct folded *f, uint32_t partition,
+		 bool force, struct stream_error *ret_error)
 {
 	const struct owned_options o = {
 		.url = url, .partitions = &partition, .n_partitions = 1, .owner = owner, .force = force,
@@ -107,9 +109,10 @@ static int claim(struct owned_log **ret, const char *url, const char *owner, str
 
 static int consume(struct owned_log *ol, uint32_t partition, const char *text, uint64_t to, void *cookie)
 {
-	const struct owned_span span = {
-		.source = source_ids[0], .partition = 3, .from = owned_log_covered(ol, partition, &source_ids[0], 3), .to = to
-	};
+	const struct owned_span span = { .source = source_ids[0],
+					 .partition = 3,
+					 .from = owned_log_covered(ol, partition, &source_ids[0], 3),
+					 .to = to };
 
 	return owned_log_append(ol, partition, OWNED_DATA, SLICE_STR(text), &span, 1, cookie);
 }
@@ -209,7 +212,8 @@ static void strangers_records_are_void(void)
 	ASSERT_OK(stream_append(s, &(struct stream_record){ .kind = OWNED_DATA }));
 	ASSERT_OK(stream_append(s, &(struct stream_record){ .kind = OWNED_CLAIM, .value = SLICE_STR("no headers") }));
 	for (size_t i = 0; i < ARRAY_SIZE(headers); i++)
-		ASSERT_OK(stream_append(s, &(struct stream_record){ .kind = OWNED_DATA, .headers = SLICE(headers[i], lengths[i]) }));
+		ASSERT_OK(stream_append(
+			s, &(struct stream_record){ .kind = OWNED_DATA, .headers = SLICE(headers[i], lengths[i]) }));
 	CU_ASSERT_EQUAL(stream_poll(s, c, ARRAY_SIZE(c), CLOCK_FOREVER), 5);
 	ASSERT_OK(consume(a, 0, "mine", 5, NULL));
 	CU_ASSERT_EQUAL(owned_log_poll(a, CLOCK_FOREVER), 1);
@@ -406,7 +410,8 @@ static bool sim_fate(struct sim_stream *s, struct flight *f)
 	return true;
 }
 
-static int sim_open(struct stream **ret, const char *rest, const struct stream_options *options, struct stream_error *ret_error)
+static int sim_open(struct stream **ret, const char *rest, const struct stream_options *options,
+		    struct stream_error *ret_error)
 {
 	struct sim_stream *s = calloc(1, sizeof(*s));
 
@@ -436,14 +441,16 @@ static int sim_append(struct stream *stream, const struct stream_record *record)
 
 	if (sim_chance(1))
 		return free(raw), -EAGAIN;
-	*raw = (struct raw){
-		.next = sim.all, .kind = record->kind, .headers_len = record->headers.len, .value_len = record->value.len
-	};
+	*raw = (struct raw){ .next = sim.all,
+			     .kind = record->kind,
+			     .headers_len = record->headers.len,
+			     .value_len = record->value.len };
 	sim.all = raw;
 	memcpy(raw->bytes, record->headers.data, record->headers.len);
 	memcpy(raw->bytes + record->headers.len, record->value.data, record->value.len);
 	s->flights = reallocarray(s->flights, s->n_flights + 1, sizeof(*s->flights));
-	s->flights[s->n_flights++] = (struct flight){ .raw = raw, .partition = record->partition, .cookie = record->cookie };
+	s->flights[s->n_flights++] =
+		(struct flight){ .raw = raw, .partition = record->partition, .cookie = record->cookie };
 	return 0;
 }
 
@@ -516,8 +523,16 @@ static int sim_range(struct stream *stream, uint32_t partition, uint64_t *ret_fi
 }
 
 static const struct stream_ops sim_ops = {
-	.scheme = "sim", .open = sim_open, .close = sim_close, .append = sim_append, .poll = sim_poll, .pending = sim_pending,
-	.seek = sim_seek, .leave = sim_leave, .read = sim_read, .range = sim_range,
+	.scheme = "sim",
+	.open = sim_open,
+	.close = sim_close,
+	.append = sim_append,
+	.poll = sim_poll,
+	.pending = sim_pending,
+	.seek = sim_seek,
+	.leave = sim_leave,
+	.read = sim_read,
+	.range = sim_range,
 };
 #define SIM_URL "sim:/the/only-one"
 
@@ -529,7 +544,8 @@ static int app_fold(void *context, const struct owned_record *record)
 	uint32_t p = record->partition;
 	struct payload payload;
 
-	sim_expect(app->n_folded[p] == 0 || record->offset > app->folded[p][app->n_folded[p] - 1], "folded out of order");
+	sim_expect(app->n_folded[p] == 0 || record->offset > app->folded[p][app->n_folded[p] - 1],
+		   "folded out of order");
 	app->folded[p] = reallocarray(app->folded[p], app->n_folded[p] + 1, sizeof(uint64_t));
 	app->folded[p][app->n_folded[p]++] = record->offset;
 	if (record->kind == OWNED_CLAIM)
@@ -538,7 +554,8 @@ static int app_fold(void *context, const struct owned_record *record)
 	sim_expect(!record->cookie || (uintptr_t)record->cookie == payload.id, "a cookie of another record");
 	sim_expect(record->n_spans == payload.n_spans, "spans differ");
 	for (size_t i = 0; i < record->n_spans; i++)
-		sim_expect(record->spans[i].from == payload.spans[i].from && record->spans[i].to == payload.spans[i].to, "spans differ");
+		sim_expect(record->spans[i].from == payload.spans[i].from && record->spans[i].to == payload.spans[i].to,
+			   "spans differ");
 	return 0;
 }
 
@@ -555,7 +572,12 @@ static void app_claim(struct app *app)
 {
 	static const uint32_t partitions[PARTITIONS] = { 1, 0 };
 	const struct owned_options o = {
-		.url = SIM_URL, .partitions = partitions, .n_partitions = PARTITIONS, .owner = "simulated", .fold = app_fold, .context = app,
+		.url = SIM_URL,
+		.partitions = partitions,
+		.n_partitions = PARTITIONS,
+		.owner = "simulated",
+		.fold = app_fold,
+		.context = app,
 	};
 
 	app_reset(app);
@@ -576,16 +598,18 @@ static int app_append(struct app *app)
 
 		if (from == SOURCE_END || sim_random(3) == 0)
 			continue;
-		spans[payload.n_spans] = (struct owned_span){
-			.source = source_ids[s], .partition = 5, .from = from, .to = from + 1 + sim_random(MIN(9u, SOURCE_END - from))
-		};
+		spans[payload.n_spans] = (struct owned_span){ .source = source_ids[s],
+							      .partition = 5,
+							      .from = from,
+							      .to = from + 1 + sim_random(MIN(9u, SOURCE_END - from)) };
 		payload.spans[payload.n_spans].source = s;
 		payload.spans[payload.n_spans].from = from;
 		payload.spans[payload.n_spans].to = spans[payload.n_spans].to;
 		payload.n_spans++;
 	}
-	return owned_log_append(app->ol, partition, payload.n_spans ? OWNED_DATA : OWNED_DARK, SLICE(&payload, sizeof(payload)),
-				spans, payload.n_spans, (void *)(uintptr_t)payload.id);
+	return owned_log_append(app->ol, partition, payload.n_spans ? OWNED_DATA : OWNED_DARK,
+				SLICE(&payload, sizeof(payload)), spans, payload.n_spans,
+				(void *)(uintptr_t)payload.id);
 }
 
 static void app_step(struct app *app)
@@ -680,7 +704,8 @@ static void check_reader(void)
 	while (owned_reader_next(r, &record, 0) == 1) {
 		uint32_t p = record.partition;
 
-		sim_expect(at[p] < e[p].n && e[p].valid[at[p]] == record.offset, "a reader's fold differs from the specification");
+		sim_expect(at[p] < e[p].n && e[p].valid[at[p]] == record.offset,
+			   "a reader's fold differs from the specification");
 		at[p]++;
 	}
 	for (uint32_t p = 0; p < PARTITIONS; p++) {
@@ -807,8 +832,14 @@ static _Noreturn void own_until_killed(const char *url, struct told *told)
 {
 	static const uint32_t partitions[2] = { 0, 1 };
 	const struct owned_options o = {
-		.url = url, .partitions = partitions, .n_partitions = 2, .stream.segment_bytes = 20000, .owner = "child", .force = true,
-		.fold = tell_fold, .context = told,
+		.url = url,
+		.partitions = partitions,
+		.n_partitions = 2,
+		.stream.segment_bytes = 20000,
+		.owner = "child",
+		.force = true,
+		.fold = tell_fold,
+		.context = told,
 	};
 
 	for (;;) {
@@ -848,7 +879,8 @@ static void sources_are_consumed_once_though_owners_are_killed(void)
 	for (int i = 0; i < 2; i++)
 		pids[i] = owner_start(p.url, told);
 	for (int kills = 0; kills < 100 && clock_mono_ns() < until_ns; kills++) {
-		const struct timespec pause = { .tv_nsec = (long)(rand_u64() % (50 * NS_PER_MS)) }; /* the random moment */
+		/* The random moment. */
+		const struct timespec pause = { .tv_nsec = (long)(rand_u64() % (50 * NS_PER_MS)) };
 		int i = rand_u64() % 2, status;
 
 		nanosleep(&pause, NULL);
