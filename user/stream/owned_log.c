@@ -5,9 +5,9 @@
  *
  * Why it holds.  Let a partition's log be given.  The epoch at an offset is the last CLAIM before it, the same for
  * everyone.  A record counts only under that epoch, and each span only if it continues exactly what is covered: so
- * every source position is covered once, whatever was written twice, late, or by an owner who does not know that he was
- * followed.  An owner knows that his record counts when it is acknowledged and directly follows his own previous one, or
- * when the records in between, which he then reads, hold no CLAIM: with no CLAIM in between, the epoch is his.
+ * every source position is covered once, whatever was written twice, late, or by an owner who does not know that he
+ * was followed.  An owner knows that his record counts when it is acknowledged and directly follows his own previous
+ * one, or when the records in between, which he then reads, hold no CLAIM: with none in between, the epoch is his.
  *
  * Second copies.  A client that retries may leave a record twice.  With spans, the second copy's `from` no longer
  * fits: void.  If the acknowledged copy is the second, the first is met when the gap before it is read: it is folded
