@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -99,8 +100,13 @@ static const char *interface_name;
 
 static unsigned show_layout(const char *path, const char *name)
 {
-	int config = open_pin(path, "config"), counts = open_pin(path, "verdicts");
+	struct stat st;
 	unsigned wrong = 0;
+
+	if (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) /* the pinned link */
+		return 0;
+
+	int config = open_pin(path, "config"), counts = open_pin(path, "verdicts");
 
 	printf("  %s  maps in %s\n", interface_name, path);
 	if (config < 0 || counts < 0) {

@@ -212,6 +212,19 @@ static int cut_what_is_due(struct publisher *p, int64_t arrival_clock_ns, bool a
 
 /* ------------------------------------------------------------------ reading the spool */
 
+/* Into the open batch; readings that are very large fill a block before the batch is full. */
+static int add(struct publisher *p, struct shard *s, const struct spool_reading *reading)
+{
+	int r = block_writer_add(s->block, reading->payload, reading->timestamp_ns, reading->arrival_ns, reading->flags);
+
+	if (r != -ENOSPC)
+		return r;
+	r = cut(p, s, position_clock_ns(p, reading->arrival_ns));
+	if (r < 0)
+		return r;
+	return block_writer_add(s->block, reading->payload, reading->timestamp_ns, reading->arrival_ns, reading->flags);
+}
+
 static int take(struct publisher *p, const struct journal_record *record)
 {
 	struct shard *s = &p->shards[record->partition];
@@ -221,13 +234,12 @@ static int take(struct publisher *p, const struct journal_record *record)
 	/* What recovery has set aside is a hole in the ordinals that the region sees. */
 	if (record->offset > s->next && s->first == s->next)
 		s->first = record->offset;
+
+	int r = spool_reading_read(&reading, record->value);
+
+	if (r == 0)
+		r = add(p, s, &reading);
 	s->next = record->offset + 1;
-	if (spool_reading_read(&reading, record->value) < 0)
-		return 0;
-
-	int r = block_writer_add(s->block, reading.payload, reading.timestamp_ns, reading.arrival_ns, reading.flags);
-
-	must(r != -ENOSPC); /* the batch was cut before the block was full */
 	if (r < 0)
 		return r == -EBADMSG ? 0 : r;
 	if (s->linger_until_ns == CLOCK_FOREVER)
@@ -368,12 +380,32 @@ static bool wait_to_retry(struct publisher *p, unsigned attempt)
 
 /* ------------------------------------------------------------------ the thread */
 
+/* When something has to be cut although nothing more comes. */
+static int64_t next_due_ns(const struct publisher *p)
+{
+	int64_t due_ns = clock_mono_ns() + HEARTBEAT_NS;
+
+	for (const struct shard *s = p->shards; s < p->shards + p->n_shards; s++)
+		due_ns = MIN(due_ns, MIN(s->linger_until_ns, s->heartbeat_ns));
+	return due_ns;
+}
+
+static uint64_t backlog_of(const struct publisher *p)
+{
+	uint64_t backlog = 0, first, end;
+
+	for (uint32_t i = 0; i < p->n_shards; i++)
+		if (journal_reader_range(p->spool, (uint16_t)i, &first, &end) == 0 && end > p->delivered[i])
+			backlog += end - MAX(first, p->delivered[i]);
+	return backlog;
+}
+
 static int step(struct publisher *p)
 {
 	bool ending = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
 	/* Before the spool is read: when it turns out to be empty, all that arrived before this is in it. */
 	int64_t arrival_clock_ns = ending ? clock_wall_ns() : commit_clock_ns(p->gateway->commit);
-	int64_t wait_until_ns = p->n_free == FLIGHT_MAX ? clock_mono_ns() + 5 * NS_PER_MS : 0;
+	int64_t wait_until_ns = p->n_free < FLIGHT_MAX ? 0 : ending ? clock_mono_ns() + NS_PER_MS : next_due_ns(p);
 	int r = read_spool(p, wait_until_ns);
 
 	if (r == 0 && p->caught_up)
@@ -381,11 +413,8 @@ static int step(struct publisher *p)
 	if (r == 0 && p->n_free < FLIGHT_MAX)
 		r = poll_confirmations(p, clock_mono_ns() + (p->n_free == 0 ? 100 : 1) * NS_PER_MS);
 
-	uint64_t backlog = 0, first, end;
+	uint64_t backlog = backlog_of(p);
 
-	for (uint32_t i = 0; i < p->n_shards; i++)
-		if (journal_reader_range(p->spool, (uint16_t)i, &first, &end) == 0 && end > p->delivered[i])
-			backlog += end - MAX(first, p->delivered[i]);
 	pthread_mutex_lock(&p->lock);
 	p->idle = p->caught_up && p->unconfirmed == 0;
 	p->backlog = backlog;
