@@ -1,0 +1,15 @@
+/* The aggregator's metrics: ids and the table, from aggregator_metrics.def. */
+#pragma once
+
+#include "config/config.h"
+#include "observe/metrics.h"
+
+#define METRICS_DEF "aggregator/aggregator_metrics.def"
+enum aggregator_metric {
+#include "observe/metric_ids.h"
+	AGGREGATOR_METRICS,
+};
+#undef METRICS_DEF
+
+/* Those by region have the configured regions' names as labels, which must outlive the set. 0 or -ENOMEM. */
+int aggregator_metrics_new(struct metrics **ret, const char *const *regions, uint32_t n_regions);
