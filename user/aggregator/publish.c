@@ -41,7 +41,8 @@ static int publish_window(void *context, const struct publication *p)
 	if (r < 0)
 		return session_fail(s, r, s->setup.settings->streams_global_windows);
 	page_put(s->setup.windows, page_key(buf_slice(&s->line), WINDOW_NAME_END), buf_slice(&s->line));
-	metric_add_by(s->setup.metrics, M_WINDOWS, p->decision->status, 1);
+	if (p->version > output_newest(s->windows))
+		metric_add_by(s->setup.metrics, M_WINDOWS, p->decision->status, 1);
 	return 0;
 }
 
@@ -76,8 +77,10 @@ static int publish_alert(void *context, const struct alert *a)
 	if (r < 0)
 		return session_fail(s, r, s->setup.settings->streams_global_alerts);
 	page_put(s->setup.alerts, page_key(buf_slice(&s->line), ALERT_NAME_END), buf_slice(&s->line));
-	metric_add(s->setup.metrics, M_ALERTS, 1);
-	log_alert(a);
+	if (a->version > output_newest(s->alerts)) {
+		metric_add(s->setup.metrics, M_ALERTS, 1);
+		log_alert(a);
+	}
 	return 0;
 }
 
