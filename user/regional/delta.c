@@ -1,0 +1,291 @@
+/* What leaves the region.
+ *
+ * delta_build() is the only constructor of what other regions and the aggregator see of this one, and so the place where
+ * governance stands: today everything that is summed up may leave, and of single readings only notices do; metrics that are
+ * resident are left out here once they can be named.
+ *
+ * A delta has only what has changed since the one before, and every window in it is whole: it replaces, it does not add.
+ * More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analytics/alert.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "codec/decimal.h"
+#include "codec/telemetry.h"
+#include "proto/delta.pb-c.h"
+#include "regional/region.h"
+
+#define DELTA_WINDOWS_MAX 256
+#define TURN_NS (100 * NS_PER_MS)
+#define RULE "spike"
+
+/* Everything that one delta is made of. */
+struct delta {
+	Sluice__V1__ConsolidatedEnvelope message;
+	Sluice__V1__LogId log, source;
+	Sluice__V1__SourcePosition covered;
+	Sluice__V1__SourcePosition *covered_list[1];
+	uint8_t log_uuid[16], source_uuid[16];
+	Sluice__V1__Window windows[DELTA_WINDOWS_MAX];
+	Sluice__V1__Window *window_list[DELTA_WINDOWS_MAX];
+	uint8_t sums[DELTA_WINDOWS_MAX][16], squares[DELTA_WINDOWS_MAX][32];
+	Sluice__V1__Notice notices[NOTICES_MAX];
+	Sluice__V1__Notice *notice_list[NOTICES_MAX];
+	struct buf memory; /* numbers of buckets, texts */
+};
+
+/* Words and ids have no terminating zero, protobuf-c wants one: words.c and this keep one behind them. */
+static char *text_of(const struct shard *s, uint32_t word)
+{
+	return (char *)words_get(&s->words, word).data;
+}
+
+static void fill_log(Sluice__V1__LogId *to, const struct log_id *id, uint8_t uuid[16])
+{
+	sluice__v1__log_id__init(to);
+	memcpy(uuid, id->uuid, sizeof(id->uuid));
+	to->generation = id->generation;
+	to->uuid = (ProtobufCBinaryData){ .len = sizeof(id->uuid), .data = uuid };
+}
+
+static int fill_histogram(Sluice__V1__Window *to, const struct histogram *h)
+{
+	int32_t *buckets = malloc((h->n + 1) * sizeof(*buckets));
+	uint64_t *counts = malloc((h->n + 1) * sizeof(*counts));
+
+	to->bucket = buckets;
+	to->bucket_count = counts;
+	if (!buckets || !counts)
+		return -ENOMEM;
+	to->n_bucket = to->n_bucket_count = h->n;
+	for (uint32_t i = 0; i < h->n; i++) {
+		buckets[i] = h->buckets[i].index;
+		counts[i] = h->buckets[i].count;
+	}
+	return 0;
+}
+
+static int fill_window(struct delta *d, uint32_t at, const struct shard *s, const struct window *w)
+{
+	Sluice__V1__Window *to = &d->windows[at];
+	const struct window_values *v = &w->values;
+
+	_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "the sums below are written as they lie in memory");
+	sluice__v1__window__init(to);
+	to->start_ns = w->start_ns;
+	to->type = text_of(s, w->type);
+	to->metric = text_of(s, w->metric);
+	to->count = v->count;
+	to->devices = windows_devices(&s->windows, w);
+	memcpy(d->sums[at], &v->sum, sizeof(v->sum));
+	to->sum = (ProtobufCBinaryData){ .len = sizeof(v->sum), .data = d->sums[at] };
+	memcpy(d->squares[at], &v->sum_squares, sizeof(v->sum_squares));
+	to->sum_squares = (ProtobufCBinaryData){ .len = sizeof(v->sum_squares), .data = d->squares[at] };
+	to->min = v->min;
+	to->max = v->max;
+	to->not_finite = v->not_finite;
+	to->out_of_range = v->out_of_range;
+	to->late = v->late;
+	return fill_histogram(to, &v->histogram);
+}
+
+static void fill_notice(Sluice__V1__Notice *to, const struct shard *s, const struct notice *n, char device[33])
+{
+	struct slice id = device_id(&s->devices.list[n->device]);
+
+	memcpy(device, id.data, id.len);
+	device[id.len] = 0;
+	sluice__v1__notice__init(to);
+	to->rule = (char *)RULE;
+	to->device_id = device;
+	to->type = text_of(s, n->type);
+	to->place = text_of(s, n->place);
+	to->metric = text_of(s, n->metric);
+	to->event_ns = n->event_ns;
+	to->arrival_ns = n->arrival_ns;
+	to->value = n->value;
+	to->expected = n->expected;
+	to->score = n->score;
+	to->onset_ns = n->onset_ns;
+	to->cleared = n->cleared;
+	to->reading_hash = n->hash;
+}
+
+static void fill_head(struct delta *d, const struct region *r, const struct shard *s, int64_t now_ns)
+{
+	Sluice__V1__ConsolidatedEnvelope *m = &d->message;
+	struct log_id log = owned_log_identity(r->log);
+
+	sluice__v1__consolidated_envelope__init(m);
+	fill_log(&d->log, &log, d->log_uuid);
+	fill_log(&d->source, &r->edge_id, d->source_uuid);
+	sluice__v1__source_position__init(&d->covered);
+	d->covered.log = &d->source;
+	d->covered.partition = s->number;
+	d->covered.next = s->covered;
+	d->covered_list[0] = &d->covered;
+	m->version = 1;
+	m->region_id = (char *)r->settings->node_region;
+	m->partition_key = s->number;
+	m->log_id = &d->log;
+	m->as_of = s->folded_end;
+	m->n_covered = 1;
+	m->covered = d->covered_list;
+	m->watermark_ns = s->folded.watermark_ns;
+	m->completeness = s->folded.n > 0 ? (double)gateways_live(&s->folded) / s->folded.n : 0;
+	m->cut_ns = now_ns;
+	m->trace_id = (ProtobufCBinaryData){ .len = sizeof(s->trace_id), .data = (uint8_t *)s->trace_id };
+	m->oldest_change_ns = s->oldest_change_ns;
+	m->unique = s->totals.unique + s->totals.late + s->totals.ahead;
+	m->duplicates = s->totals.duplicates;
+}
+
+/* Of the changed windows those from `first` on, and with the first delta the notices. */
+static int delta_build(struct delta *d, const struct region *r, const struct shard *s, uint32_t first, int64_t now_ns)
+{
+	const struct windows *w = &s->windows;
+	int e = 0;
+
+	fill_head(d, r, s, now_ns);
+	d->message.windows = d->window_list;
+	for (uint32_t i = first; i < w->n_changed && i - first < DELTA_WINDOWS_MAX && e == 0; i++) {
+		e = fill_window(d, i - first, s, &w->list[w->changed[i]]);
+		d->window_list[i - first] = &d->windows[i - first];
+		d->message.n_windows++;
+	}
+	if (first > 0 || s->n_notices == 0)
+		return e;
+
+	char(*devices)[33] = (void *)buf_extend(&d->memory, s->n_notices * sizeof(*devices));
+
+	if (!devices)
+		return -ENOMEM;
+	d->message.notices = d->notice_list;
+	d->message.n_notices = s->n_notices;
+	for (uint32_t i = 0; i < s->n_notices; i++) {
+		fill_notice(&d->notices[i], s, &s->notices[i], devices[i]);
+		d->notice_list[i] = &d->notices[i];
+	}
+	return e;
+}
+
+static void delta_done(struct delta *d)
+{
+	for (size_t i = 0; i < d->message.n_windows; i++) {
+		free(d->windows[i].bucket);
+		free(d->windows[i].bucket_count);
+	}
+	buf_done(&d->memory);
+}
+
+static int send_value(struct outlet *o, uint32_t partition, struct slice value)
+{
+	int r = outlet_send(o, partition, value);
+
+	for (int turns = 0; r == -EAGAIN && turns < 10; turns++) {
+		outlet_turn(o, clock_mono_ns() + TURN_NS);
+		r = outlet_send(o, partition, value);
+	}
+	return r;
+}
+
+static int send_one(struct region *r, struct shard *s, uint32_t first, int64_t now_ns)
+{
+	struct delta *d = calloc(1, sizeof(*d));
+	int e = d ? delta_build(d, r, s, first, now_ns) : -ENOMEM;
+
+	if (e == 0) {
+		size_t len = sluice__v1__consolidated_envelope__get_packed_size(&d->message);
+
+		buf_reset(&r->value);
+
+		uint8_t *to = buf_extend(&r->value, len);
+
+		if (to)
+			sluice__v1__consolidated_envelope__pack(&d->message, to);
+		e = to ? send_value(&r->deltas, s->number, buf_slice(&r->value)) : -ENOMEM;
+	}
+	if (d)
+		delta_done(d);
+	free(d);
+	return e;
+}
+
+int delta_send(struct region *r, struct shard *s)
+{
+	int64_t now_ns = clock_wall_ns();
+	uint32_t first = 0;
+
+	if (!r->deltas.stream)
+		return -ENOTCONN;
+	/* What was sent before and is confirmed need not be kept for a repetition. */
+	if (outlet_pending(&r->deltas) == 0 && !r->deltas.lost && shard_floor_ns(s) != INT64_MIN) {
+		int e = windows_drop(&s->windows, shard_floor_ns(s));
+
+		if (e < 0)
+			return e;
+	}
+	do {
+		int e = send_one(r, s, first, now_ns);
+
+		if (e < 0)
+			return e;
+		first += DELTA_WINDOWS_MAX;
+		r->deltas_sent++;
+	} while (first < s->windows.n_changed);
+	windows_mark(&s->windows, false);
+	s->oldest_change_ns = 0;
+	s->n_notices = 0;
+	s->urgent = false;
+	return 0;
+}
+
+/* ------------------------------------------------------------------ region.alerts */
+
+static void append_double(struct buf *b, const char *key, double value)
+{
+	char text[DECIMAL_TEXT_MAX];
+
+	decimal_format(value, text);
+	buf_printf(b, ",\"%s\":%s", key, text);
+}
+
+static void append_word(struct buf *b, const char *key, struct slice word)
+{
+	buf_printf(b, ",\"%s\":", key);
+	json_append_string(b, word);
+}
+
+int alert_send(struct region *r, const struct shard *s, const struct notice *n)
+{
+	struct buf *b = &r->value;
+	char device[33] = "";
+	uint64_t id;
+	struct slice device_text = device_id(&s->devices.list[n->device]);
+	int e;
+
+	memcpy(device, device_text.data, device_text.len);
+	e = alert_id(RULE, device, text_of(s, n->metric), n->onset_ns, &id);
+	if (e < 0)
+		return e;
+	buf_reset(b);
+	buf_printf(b, "{\"alert_id\":\"%016" PRIx64 "\",\"rule\":\"" RULE "\"", id);
+	append_word(b, "region", SLICE_STR(r->settings->node_region));
+	append_word(b, "device_id", device_text);
+	append_word(b, "type", words_get(&s->words, n->type));
+	append_word(b, "place", words_get(&s->words, n->place));
+	append_word(b, "metric", words_get(&s->words, n->metric));
+	buf_printf(b, ",\"state\":\"%s\",\"event_ns\":\"%" PRId64 "\",\"arrival_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\"",
+		   n->cleared ? "cleared" : "raised", n->event_ns, n->arrival_ns, n->onset_ns);
+	append_double(b, "value", n->value);
+	append_double(b, "expected", n->expected);
+	append_double(b, "score", n->score);
+	buf_printf(b, ",\"reading_hash\":\"%016" PRIx64 "\"}", n->hash);
+	e = buf_error(b);
+	return e < 0 ? e : send_value(&r->alerts, s->number, buf_slice(b));
+}

@@ -1,0 +1,76 @@
+/* Paging in: which records of region.log hold readings of a minute, and what they hold.
+ *
+ * The index has 16 bytes for each pair of a minute and a record, in memory, filled by the fold.  It reaches back as far
+ * as readings are windowed (the correction horizon), or as far as PAGES_PAIRS_MAX pairs go: floor.  Older questions
+ * are not answered.
+ *
+ * A page is a minute of a shard, read from the log into an exact set of (device, timestamp, hash).  The last few pages are
+ * kept, and what is accepted for their minutes is added, so that a page stays complete.
+ *
+ * Threads: none; one owner.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PAGES_PAIRS_MAX (1u << 21) /* of a shard */
+
+/* ------------------------------------------------------------------ the index of a shard */
+
+struct page_index {
+	struct page_pair *pairs;
+	uint32_t n, cap;
+	uint32_t free;      /* list of pairs that were given back, + 1 */
+	uint32_t *heads;    /* pair + 1, by the hash of its minute */
+	uint32_t n_heads;   /* 0 or a power of two */
+	uint32_t used;
+	int64_t floor;      /* the first minute that is complete */
+};
+
+void page_index_init(struct page_index *ix);
+void page_index_done(struct page_index *ix);
+/* The minute that a time lies in, counted from 1970. */
+int64_t page_minute(int64_t timestamp_ns);
+/* Offsets of a minute come in ascending order; a repeat of the last is ignored.  0 or -ENOMEM. */
+int page_index_add(struct page_index *ix, int64_t minute, uint64_t offset);
+/* Gives back what lies before this minute. */
+void page_index_raise(struct page_index *ix, int64_t floor);
+/* The offsets of a minute, ascending, into memory that the caller frees. 0 or -ENOMEM. */
+int page_index_offsets(const struct page_index *ix, int64_t minute, uint64_t **ret, uint32_t *ret_n);
+
+/* ------------------------------------------------------------------ pages in memory */
+
+struct page_entry {
+	int64_t timestamp_ns;
+	uint64_t hash;
+	uint32_t device, used;
+};
+
+struct page {
+	uint32_t shard;
+	int64_t minute;
+	struct page_entry *slots;
+	uint32_t mask, n;
+	uint64_t asked; /* when, by the cache's count */
+};
+
+#define PAGES_KEPT 16
+#define PAGES_BYTES_MAX (256u << 20)
+
+struct page_cache {
+	struct page list[PAGES_KEPT];
+	uint32_t n;
+	uint64_t clock;
+};
+
+void page_cache_done(struct page_cache *c);
+struct page *page_cache_find(struct page_cache *c, uint32_t shard, int64_t minute);
+/* An empty page, in the place of the one that was asked longest ago. */
+struct page *page_cache_new(struct page_cache *c, uint32_t shard, int64_t minute);
+void page_cache_drop(struct page_cache *c, struct page *page);
+/* All pages of a shard, or (UINT32_MAX) all. */
+void page_cache_forget(struct page_cache *c, uint32_t shard);
+/* 0 or -ENOMEM. */
+int page_add(struct page *p, uint32_t device, int64_t timestamp_ns, uint64_t hash);
+bool page_has(const struct page *p, uint32_t device, int64_t timestamp_ns, uint64_t hash);
