@@ -278,8 +278,8 @@ static void a_topic_that_others_wrote_is_refused(void)
 	/* The broker makes the topic on the first write, as brokers do by default. */
 	rd_kafka_t *client = plain_client(rest, RD_KAFKA_PRODUCER, &topic);
 
-	CU_ASSERT_EQUAL(rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-					  RD_KAFKA_V_END), 0);
+	CU_ASSERT_EQUAL(rd_kafka_producev(client, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_VALUE((void *)(uintptr_t)"x", 1),
+					  RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END), 0);
 	CU_ASSERT_EQUAL(rd_kafka_flush(client, 30000), 0);
 	rd_kafka_destroy(client);
 	CU_ASSERT_EQUAL(kafka->open(&s, rest, &(struct stream_options){ .reader = true }, &error), -EINVAL);
@@ -328,7 +328,7 @@ static void a_topic_deleted_and_made_anew_has_another_identity(void)
 	kafka->close(s);
 }
 
-/* 40 ms of retention make the writer renew its identity every 10 ms. */
+/* Two seconds of retention make the writer renew its identity every half second. */
 static void an_idle_writer_renews_the_identity(void)
 {
 	NEED_BROKER();
@@ -338,7 +338,7 @@ static void an_idle_writer_renews_the_identity(void)
 	uint64_t first, end = 0;
 
 	name_of(broker, rest);
-	options.retention_ms = 40;
+	options.retention_ms = 2000;
 	create_or_fail(rest, &options);
 
 	struct stream *s = open_or_fail(rest, true, false);
@@ -350,6 +350,20 @@ static void an_idle_writer_renews_the_identity(void)
 	}
 	CU_ASSERT(end >= 4);
 	CU_ASSERT_EQUAL(kafka->pending(s), 0);
+
+	/* Readers pass over what was renewed. */
+	struct stream *r = open_or_fail(rest, false, true);
+	struct stream_record record;
+	uint32_t lost;
+
+	ASSERT_OK(kafka->range(s, 0, &first, &end));
+	ASSERT_OK(kafka->seek(r, 0, end - 1));
+	append_one(s, 0, "value", &end);
+	CU_ASSERT_EQUAL_FATAL(kafka->read(r, &record, 1, clock_mono_ns() + 20 * NS_PER_S, &lost), 1);
+	CU_ASSERT_EQUAL(record.offset, end);
+	CU_ASSERT_EQUAL(record.kind, 0);
+	CU_ASSERT_EQUAL(record.value.len, 5);
+	kafka->close(r);
 	kafka->close(s);
 }
 
@@ -405,8 +419,8 @@ static void broker_start(const char *dir, const char *broker)
 	char command[600];
 
 	/* stop waits for the end of what was killed. */
-	snprintf(command, sizeof(command), "deploy/kafka/kafka-dev stop '%s' && deploy/kafka/kafka-dev start '%s' %s >/dev/null",
-		 dir, dir, strrchr(broker, ':') + 1);
+	snprintf(command, sizeof(command), "d='%s'; k=deploy/kafka/kafka-dev; $k stop \"$d\" && $k start \"$d\" %s >/dev/null",
+		 dir, strrchr(broker, ':') + 1);
 	CU_ASSERT_EQUAL_FATAL(system(command), 0);
 }
 
