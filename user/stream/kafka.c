@@ -12,8 +12,9 @@
  *   - A broker answers a fetch as soon as it has one byte (fetch.min.bytes is 1), so fetch.wait.max.ms costs a live
  *     record nothing.  But librdkafka has one fetch a broker under way, and a partition that was just sought waits for
  *     it: 100 ms bounds that, for 10 idle requests a second and broker.
- *   - A partition whose local queue is full is left out of fetches for a whole second (fixed in 2.0.2), so the
- *     queues must hold what is worked off in one: 64 MB over all partitions, at least 1 MB each.
+ *   - While the queue is full, a partition whose turn it is to be fetched is left out for a whole second (fixed in
+ *     2.0.2; the limits look at the one queue that all partitions flow into), so it must hold what is worked off in a
+ *     second: 64 MB and 200,000 records.
  *   - A fetch is at most 16 MB, 1 MB of each partition; brokers send a single larger record whole.
  *
  * rd_kafka_consume_batch_queue() waits until the batch is full, so a read waits for one message alone and then takes
@@ -30,7 +31,7 @@
 
 #include "base/clock.h"
 
-#define QUEUE_KB (64 << 10)
+#define QUEUE_KB "65536"    /* of a producer, and of a consumer */
 #define SLICE_MS 1000       /* the longest single wait, so that errors and the identity's renewal are seen to */
 #define READ_BATCH_MAX 4096
 
@@ -278,7 +279,7 @@ static void delivered(rd_kafka_t *client, const rd_kafka_message_t *message, voi
 static int open_writer(struct kafka *k, const struct stream_options *options, const struct kafka_facts *facts,
 		       struct stream_error *ret_error)
 {
-	char linger[16], size[16], queue[16];
+	char linger[16], size[16];
 	const char *const settings[][2] = {
 		{ "acks", "all" },
 		{ "enable.idempotence", "true" },
@@ -286,12 +287,11 @@ static int open_writer(struct kafka *k, const struct stream_options *options, co
 		{ "compression.type", "none" },
 		{ "linger.ms", linger },
 		{ "message.max.bytes", size },
-		{ "queue.buffering.max.kbytes", queue },
+		{ "queue.buffering.max.kbytes", QUEUE_KB },
 	};
 
 	snprintf(linger, sizeof(linger), "%" PRIu32, options->linger_ms);
 	snprintf(size, sizeof(size), "%u", KAFKA_MESSAGE_MAX);
-	snprintf(queue, sizeof(queue), "%d", QUEUE_KB);
 
 	int r = kafka_client_new(&k->producer, RD_KAFKA_PRODUCER, &k->address, &k->fault, settings, ARRAY_SIZE(settings),
 				 delivered, ret_error);
@@ -311,8 +311,7 @@ static int open_writer(struct kafka *k, const struct stream_options *options, co
 
 static int open_consumer(struct kafka *k, struct stream_error *ret_error)
 {
-	char queue[16];
-	const char *const settings[][2] = {
+	static const char *const settings[][2] = {
 		{ "auto.offset.reset", "error" },
 		{ "enable.auto.commit", "false" },
 		{ "enable.auto.offset.store", "false" },
@@ -322,12 +321,10 @@ static int open_consumer(struct kafka *k, struct stream_error *ret_error)
 		{ "fetch.error.backoff.ms", "100" },
 		{ "fetch.message.max.bytes", "1048576" },
 		{ "fetch.max.bytes", "16777216" },
-		{ "queued.min.messages", "100000" },
-		{ "queued.max.messages.kbytes", queue },
+		{ "queued.min.messages", "200000" },
+		{ "queued.max.messages.kbytes", QUEUE_KB },
 	};
-	uint32_t partitions = MAX(k->stream.partitions, 1u);
 
-	snprintf(queue, sizeof(queue), "%" PRIu32, MAX(QUEUE_KB / partitions, 1024u));
 	return kafka_client_new(&k->consumer, RD_KAFKA_CONSUMER, &k->address, &k->fault, settings, ARRAY_SIZE(settings),
 				NULL, ret_error);
 }
