@@ -374,6 +374,24 @@ static void shared_writers_take_turns(void)
 	CU_ASSERT_EQUAL(count_numbers(r, 0), 100);
 }
 
+/* The one who wrote earlier flushes later: the durable end stays where the other one has put it. */
+static void the_durable_end_never_moves_back(void)
+{
+	PLACE(p);
+	JOURNAL a = NULL;
+	JOURNAL b = NULL;
+	READER r = NULL;
+
+	ASSERT_OK(open_sized(&a, &p, JOURNAL_SHARED, 1, 0, NULL));
+	ASSERT_OK(open_sized(&b, &p, JOURNAL_SHARED, 1, 0, NULL));
+	ASSERT_OK(append_text(a, 0, "value 0", NULL));
+	ASSERT_OK(append_text(b, 0, "value 1", NULL));
+	ASSERT_OK(journal_sync(b));
+	ASSERT_OK(journal_sync(a));
+	ASSERT_OK(journal_reader_open(&r, p.dir));
+	CU_ASSERT_EQUAL(count_numbers(r, 0), 2);
+}
+
 /* ------------------------------------------------------------------ damage */
 
 /* The file ends anywhere within its last record, which was never made durable. */
@@ -555,37 +573,38 @@ static void a_header_may_lose_a_copy_and_a_segment_its_header(void)
 	CU_ASSERT_EQUAL(count_numbers(r, 0), 30);
 }
 
-/* A value that is itself a frame of this format, and a frame of another segment at the right place. */
+/* A value that is itself a good frame of another journal, with an offset that would fit here. */
 static void what_looks_like_a_frame_is_none(void)
 {
 	PLACE(p);
+	PLACE(other);
 	JOURNAL j = NULL;
 	READER r = NULL;
 	struct journal_record record;
-	char first[128], second[128];
-	uint8_t frame[128];
+	char path[128];
+	uint8_t frame[64];
 
-	ASSERT_OK(open_sized(&j, &p, JOURNAL_EXCLUSIVE, 1, 150, NULL));
-	segment_path(&p, 1, first);
-	segment_path(&p, 2, second);
+	ASSERT_OK(open_sized(&j, &other, JOURNAL_EXCLUSIVE, 1, 0, NULL));
+	append_numbers(j, 0, 0, 20);
 
-	off_t at = file_size(first);
+	off_t at = (segment_path(&other, 1, path), file_size(path));
 
-	append_numbers(j, 0, 0, 6);
+	append_numbers(j, 0, 20, 1);
 
-	CLEANUP_CLOSE int fd = open(first, O_RDONLY);
+	CLEANUP_CLOSE int fd = open(path, O_RDONLY);
 	ssize_t n = pread(fd, frame, sizeof(frame), at);
 
-	CU_ASSERT_TRUE_FATAL(n > 0);
+	CU_ASSERT_TRUE_FATAL(n > 28);
+	journal_close(STEAL(j));
+	ASSERT_OK(open_sized(&j, &p, JOURNAL_EXCLUSIVE, 1, 0, NULL));
+	append_numbers(j, 0, 0, 6);
+	segment_path(&p, 1, path);
+	at = file_size(path);
 	record = (struct journal_record){ .value = SLICE(frame, (size_t)n) };
-
-	off_t outer = file_size(second);
-
-	CU_ASSERT_TRUE_FATAL(outer > 0);
 	ASSERT_OK(journal_append(j, &record, 1));
 	ASSERT_OK(append_text(j, 0, "last", NULL));
 	ASSERT_OK(journal_sync(j));
-	flip_byte(second, outer); /* the outer frame is damaged, the search goes through its value */
+	flip_byte(path, at); /* the outer frame is damaged, the search goes through its value */
 	ASSERT_OK(journal_reader_open(&r, p.dir));
 	for (int i = 0; i < 6; i++)
 		CU_ASSERT_EQUAL(journal_reader_next(r, &record, 0), 1);
@@ -996,6 +1015,7 @@ static void a_reader_in_another_process_sees_only_what_is_durable(void)
 TESTS("journal", T(what_is_appended_is_read), T(a_large_batch_is_one_append), T(segments_follow_each_other),
       T(a_seek_goes_forward_and_back), T(a_look_at_the_end_hides_nothing), T(a_journal_may_have_4096_partitions),
       T(an_open_says_what_does_not_fit), T(an_exclusive_writer_is_the_only_one), T(shared_writers_take_turns),
+      T(the_durable_end_never_moves_back),
       T(a_torn_tail_is_cut_at_every_byte), T(a_flipped_bit_costs_one_record),
       T(offsets_behind_damage_are_not_given_twice), T(a_lost_end_does_not_stop_the_start),
       T(a_header_may_lose_a_copy_and_a_segment_its_header), T(what_looks_like_a_frame_is_none),

@@ -151,6 +151,41 @@ static void damage_is_passed_over(void)
 	CU_ASSERT_EQUAL(records[1].offset, 2);
 }
 
+/* What a reader has not read yet is trimmed: it is told, and not led past it. */
+static void a_trim_ahead_of_a_reader_is_reported(void)
+{
+	PLACE(p, 1);
+	STREAM w = NULL;
+	STREAM r = NULL;
+	struct stream_confirmation c[64];
+	struct stream_record records[16];
+	uint64_t next = 0, first, end;
+	uint32_t lost = 99;
+	int n = 1;
+
+	ASSERT_OK(stream_open(&w, p.url, &(struct stream_options){ .writer = true, .segment_bytes = 300 }, NULL));
+	for (uint64_t i = 0; i < 64; i++) {
+		ASSERT_OK(append_number(w, i));
+		CU_ASSERT_EQUAL(stream_poll(w, c, ARRAY_SIZE(c), 0), 1);
+	}
+	ASSERT_OK(open_as(&r, &p, false));
+	ASSERT_OK(stream_seek(r, 0, 0));
+	CU_ASSERT_EQUAL(stream_read(r, records, 2, 0, NULL), 2);
+	ASSERT_OK(stream_trim(w, (uint64_t[]){ 50 }));
+	for (next = 2; n > 0;) {
+		n = stream_read(r, records, ARRAY_SIZE(records), 0, &lost);
+		for (int i = 0; i < n; i++)
+			CU_ASSERT_EQUAL(records[i].offset, next++);
+	}
+	CU_ASSERT_EQUAL(n, -ERANGE);
+	CU_ASSERT_EQUAL(lost, 0);
+	ASSERT_OK(stream_range(r, 0, &first, &end));
+	CU_ASSERT_TRUE(next < first);
+	ASSERT_OK(stream_seek(r, 0, first));
+	CU_ASSERT_EQUAL(stream_read(r, records, 1, 0, NULL), 1);
+	CU_ASSERT_EQUAL(records[0].offset, first);
+}
+
 static void a_generation_is_kept_and_a_spool_is_left_alone(void)
 {
 	PLACE(p, 2);
@@ -218,4 +253,6 @@ static void processes_append_to_one_stream(void)
 }
 
 TESTS("embedded", T(nothing_is_written_before_a_poll_or_256_kib), T(a_full_disk_is_the_outcome_of_the_append),
-      T(damage_is_passed_over), T(a_generation_is_kept_and_a_spool_is_left_alone), T(processes_append_to_one_stream))
+      T(damage_is_passed_over),
+      T(a_trim_ahead_of_a_reader_is_reported),
+      T(a_generation_is_kept_and_a_spool_is_left_alone), T(processes_append_to_one_stream))

@@ -312,6 +312,7 @@ struct app {
 static struct {
 	uint64_t random;
 	bool faults;
+	bool repeat_next; /* the next append will be in the log twice, the second copy acknowledged */
 	int depth;
 	struct raw *all;
 	struct raw *log[PARTITIONS][1 << 16];
@@ -398,9 +399,11 @@ static bool sim_fate(struct sim_stream *s, struct flight *f)
 		sim_confirm(s, f, 0, -EIO);
 		return true;
 	}
-	if (!f->landed && sim_chance(8)) { /* it is in the log, the acknowledgement is lost, the client tries again */
+	/* It is in the log, the acknowledgement is lost, the client tries again. */
+	if (!f->landed && (sim.repeat_next || sim_chance(8))) {
 		sim_land(f->partition, f->raw);
 		f->landed = true;
+		sim.repeat_next = false;
 		sim.gaps_with_copies++;
 		return false;
 	}
@@ -739,6 +742,14 @@ static void sim_finish(void)
 	}
 }
 
+static void sim_free(void)
+{
+	for (struct raw *next; sim.all; sim.all = next) {
+		next = sim.all->next;
+		free(sim.all);
+	}
+}
+
 static void sim_run(uint64_t seed)
 {
 	memset(&sim, 0, sizeof(sim));
@@ -758,10 +769,38 @@ static void sim_run(uint64_t seed)
 		check_reader();
 	for (int i = 0; i < OWNERS; i++)
 		app_reset(&sim.apps[i]);
-	for (struct raw *next; sim.all; sim.all = next) {
-		next = sim.all->next;
-		free(sim.all);
-	}
+	sim_free();
+}
+
+/* The acknowledged copy is the second: the first one counts, and its cookie comes back with it, once. */
+static void the_first_of_two_copies_counts(void)
+{
+	OWNED a = NULL;
+	struct folded f;
+	int cookie;
+
+	memset(&sim, 0, sizeof(sim));
+	sim.random = 1;
+	stream_register(&sim_ops);
+	ASSERT_OK(claim(&a, SIM_URL, "owner", &f, 0, false, NULL));
+	sim.repeat_next = true;
+	ASSERT_OK(consume(a, 0, "twice", 5, &cookie));
+	ASSERT_OK(consume(a, 0, "once", 6, NULL));
+	CU_ASSERT_EQUAL(owned_log_poll(a, 0), 2);
+	CU_ASSERT_EQUAL_FATAL(f.n, 3);
+	CU_ASSERT_EQUAL(f.list[1].offset, 1);
+	CU_ASSERT_PTR_EQUAL(f.list[1].cookie, &cookie);
+	CU_ASSERT_EQUAL(f.list[2].offset, 3);
+	CU_ASSERT_EQUAL(owned_log_pending(a), 0);
+	/* Nothing is consumed: both copies are valid, for every reader. */
+	sim.repeat_next = true;
+	ASSERT_OK(owned_log_append(a, 0, OWNED_DARK, SLICE_STR("dark"), NULL, 0, &cookie));
+	CU_ASSERT_EQUAL(owned_log_poll(a, 0), 2);
+	CU_ASSERT_EQUAL_FATAL(f.n, 5);
+	CU_ASSERT_PTR_EQUAL(f.list[3].cookie, &cookie);
+	CU_ASSERT_PTR_NULL(f.list[4].cookie);
+	owned_log_free(STEAL(a));
+	sim_free();
 }
 
 static void every_fold_equals_the_specification_under_every_fault(void)
@@ -940,5 +979,6 @@ static void sources_are_consumed_once_though_owners_are_killed_kafka(void)
 
 TESTS("owned_log", T(what_is_confirmed_is_folded_and_found_again), T(a_partition_has_one_owner_unless_forced),
       T(strangers_records_are_void), T(a_fold_that_fails_ends_the_owner), T(a_log_without_its_beginning_is_refused),
+      T(the_first_of_two_copies_counts),
       T(every_fold_equals_the_specification_under_every_fault), T(sources_are_consumed_once_though_owners_are_killed),
       T(sources_are_consumed_once_though_owners_are_killed_kafka))
