@@ -110,6 +110,12 @@ class Tiers:
             process.wait(15)
 
 
+def folded(stats):
+    """New readings in region.log, whatever became of them."""
+    r = stats["readings_total"]
+    return r["unique"] + r["late"] + r["ahead"] + r["ancient"]
+
+
 def folder_bytes(folder):
     return sum(p.stat().st_size for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else 0
 
@@ -124,18 +130,18 @@ def run_udp(build, backend, prefix, what):
         subprocess.run([build / "bin/sluice", "simulate", "--from", folder / "input.jsonl", "--to", f"coap://127.0.0.1:{tiers.coap}",
                         "--quiet", "--json", folder / "fleet.json"], check=True)
         deadline = time.monotonic() + REST_S
-        while tiers.stats("regional")["readings"]["unique"] < READINGS and time.monotonic() < deadline:
+        while folded(tiers.stats("regional")) < READINGS and time.monotonic() < deadline:
             time.sleep(0.05)
         seconds = time.monotonic() - start
         gateway, regional, aggregator = (tiers.stats(n) for n in ("gateway", "regional", "aggregator"))
         tiers.stop()
-        unique = regional["readings"]["unique"]
+        unique = folded(regional)
         note = f"{backend}, udp: {what}"
         emit("path_readings_per_s", f"{backend}, udp", unique / seconds, "readings/s", note)
         for name, stats in (("gateway", gateway), ("regional", regional), ("aggregator", aggregator)):
             emit("cpu_s_per_million", f"{backend}, udp: {name}", stats["process_cpu_seconds"] / unique * 1e6, "CPU s/10^6", note)
-        emit("bytes_per_reading", f"{backend}: edge_telemetry", gateway["published_bytes"] / max(1, gateway["published_readings"]), "bytes", note)
-        emit("batch_mean", f"{backend}", gateway["published_readings"] / max(1, gateway["published_envelopes"] - gateway["published_heartbeats"]), "readings", note)
+        emit("bytes_per_reading", f"{backend}: edge_telemetry", gateway["published_bytes_total"] / max(1, gateway["published_readings_total"]), "bytes", note)
+        emit("batch_mean", f"{backend}", gateway["published_readings_total"] / max(1, gateway["published_envelopes_total"] - gateway["published_heartbeats_total"]), "readings", note)
         if backend == "embedded":
             emit("bytes_per_reading", "embedded: region_log", folder_bytes(folder / "region.log") / unique, "bytes", note)
     finally:

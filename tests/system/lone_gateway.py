@@ -21,7 +21,7 @@ class Gateway(Daemon):
         self.start().wait_ready()
 
     def verdicts(self):
-        return self.stats()["verdicts"]
+        return self.stats()["verdicts_total"]
 
     def readings(self):
         """In edge.telemetry, as often as they are there."""

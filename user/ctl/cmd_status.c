@@ -197,9 +197,9 @@ static void show_figures(const json_t *stats)
 		{ "spool_backlog_readings", "readings in the spool that the region has not confirmed" },
 		{ "backlog_records", "records of edge.telemetry not folded yet" },
 		{ "gateways_dark", "gateways gone dark" },
-		{ "asides", "records set aside: look with sluice tap --all" },
-		{ "spool_damaged_records", "damaged records in the spool" },
-		{ "stream_errors", "failures of a stream so far" },
+		{ "asides_total", "records set aside: look with sluice tap --all" },
+		{ "spool_damaged_records_total", "damaged records in the spool" },
+		{ "stream_errors_total", "failures of a stream so far" },
 		{ "regions_dark", "regions gone dark" },
 	};
 

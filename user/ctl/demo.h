@@ -50,7 +50,9 @@ struct demo_region {
 	uint64_t lost_xsk, lost_socket;
 	uint64_t stored, stored_bytes, joined, known, published, published_bytes, batches;
 	double backlog;
-	uint64_t unique, duplicates, late, ahead, old, aside;
+	uint64_t in_time, late, ahead, old; /* new readings, by what became of them */
+	uint64_t unique;                    /* their sum */
+	uint64_t duplicates, aside;
 	bool gateway_idle, region_idle;
 	double cpu_kernel_s, cpu_gateway_s, cpu_regional_s;
 	struct demo_latency ack, edge_to_region;

@@ -28,7 +28,7 @@ struct totals {
 	uint64_t kernel_received, received, lost, stored, stored_bytes, published, published_bytes, batches;
 	uint64_t kernel[SLUICE_VERDICT_COUNT], user[SLUICE_VERDICT_COUNT];
 	uint64_t kernel_fate[FATES], user_fate[FATES];
-	uint64_t unique, duplicates, ahead, old, aside;
+	uint64_t unique, duplicates, late, aside;
 	double backlog, cpu_kernel_s, cpu_gateway_s, cpu_regional_s;
 	struct demo_latency ack, edge_to_region;
 };
@@ -57,8 +57,7 @@ static struct totals totals_of(const struct demo *d)
 		t.batches += r->batches;
 		t.unique += r->unique;
 		t.duplicates += r->duplicates;
-		t.ahead += r->ahead;
-		t.old += r->old;
+		t.late += r->late;
 		t.aside += r->aside;
 		t.backlog += r->backlog;
 		t.cpu_kernel_s += r->cpu_kernel_s;
@@ -89,7 +88,7 @@ static uint64_t sum(const uint64_t *v, size_t n)
  *   kernel   received by the program = the sum of its verdicts
  *   gateway  forwarded to AF_XDP and passed to the socket = taken there + known to be lost; and taken = verdicts
  *   spool    stored = published + still to publish
- *   region   published = unique + duplicates + what is not windowed */
+ *   region   published = unique + duplicates */
 struct demo_ledger demo_ledger(const struct demo *d)
 {
 	struct totals t = totals_of(d);
@@ -188,9 +187,9 @@ void demo_summary(const struct demo *d)
 		       t.user[SLUICE_ANSWERED_DURABLE]);
 	else
 		printf("Without XDP (%s) user space answered the %" PRIu64 " repeated requests.\n", d->why_not, t.user[SLUICE_ANSWERED_DURABLE]);
-	printf("The regions hold %" PRIu64 " readings once each, %" PRIu64 " duplicates were recognised, %" PRIu64 " inputs set aside;\n"
+	printf("The regions hold %" PRIu64 " readings once each, %" PRIu64 " of them late, %" PRIu64 " duplicates were recognised, %" PRIu64 " inputs set aside;\n"
 	       "95 of 100 readings were in their region's log within %.0f ms, summaries were global %.0f ms after they were cut (p95).\n",
-	       t.unique, t.duplicates, t.aside, t.edge_to_region.p95, f->region_to_global.p95);
+	       t.unique, t.late, t.duplicates, t.aside, t.edge_to_region.p95, f->region_to_global.p95);
 	printf("%" PRIu64 " windows are final, %" PRIu64 " were published early, %" PRIu64 " partial, %" PRIu64 " corrected.\n", f->windows_final,
 	       f->windows_early, f->windows_partial, f->windows_corrected);
 	summarise_alert(f);

@@ -92,19 +92,19 @@ static void watch_gateway(struct demo *d, int i)
 		json_decref(page);
 		return;
 	}
-	r->kernel_received = count_at(stats, "kernel_received");
-	verdicts_at(stats, "kernel_verdicts", r->kernel);
-	r->received = count_at(stats, "received");
-	verdicts_at(stats, "verdicts", r->user);
-	r->lost_xsk = count_at(stats, "lost_xsk");
-	r->lost_socket = count_at(stats, "lost_socket");
-	r->stored = count_at(stats, "stored_readings");
-	r->stored_bytes = count_at(stats, "stored_bytes");
-	r->joined = count_at(stats, "joined_readings");
-	r->known = count_at(stats, "known_readings");
-	r->published = count_at(stats, "published_readings");
-	r->published_bytes = count_at(stats, "published_bytes");
-	r->batches = count_at(stats, "published_envelopes") - count_at(stats, "published_heartbeats");
+	r->kernel_received = count_at(stats, "kernel_received_total");
+	verdicts_at(stats, "kernel_verdicts_total", r->kernel);
+	r->received = count_at(stats, "received_total");
+	verdicts_at(stats, "verdicts_total", r->user);
+	r->lost_xsk = count_at(stats, "lost_xsk_total");
+	r->lost_socket = count_at(stats, "lost_socket_total");
+	r->stored = count_at(stats, "stored_readings_total");
+	r->stored_bytes = count_at(stats, "stored_bytes_total");
+	r->joined = count_at(stats, "joined_readings_total");
+	r->known = count_at(stats, "known_readings_total");
+	r->published = count_at(stats, "published_readings_total");
+	r->published_bytes = count_at(stats, "published_bytes_total");
+	r->batches = count_at(stats, "published_envelopes_total") - count_at(stats, "published_heartbeats_total");
 	r->backlog = json_number_at(stats, "spool_backlog_readings");
 	r->ack = latency_at(stats, "ack_latency");
 	r->cpu_kernel_s = json_number_at(stats, "kernel_cpu_seconds");
@@ -122,12 +122,13 @@ static void watch_regional(struct demo *d, int i)
 	json_t *stats = scrape_json(port->host, port->port, "/stats.json");
 	json_t *page = scrape_json(port->host, port->port, "/region.json");
 
-	r->unique = stats ? count_at(stats, "readings/unique") : before->unique;
-	r->duplicates = stats ? count_at(stats, "readings/duplicate") : before->duplicates;
-	r->late = stats ? count_at(stats, "readings/late") : before->late;
-	r->ahead = stats ? count_at(stats, "readings/ahead") : before->ahead;
-	r->old = stats ? count_at(stats, "readings/ancient") : before->old;
-	r->aside = stats ? count_at(stats, "asides") : before->aside;
+	r->in_time = stats ? count_at(stats, "readings_total/unique") : before->in_time;
+	r->duplicates = stats ? count_at(stats, "readings_total/duplicate") : before->duplicates;
+	r->late = stats ? count_at(stats, "readings_total/late") : before->late;
+	r->ahead = stats ? count_at(stats, "readings_total/ahead") : before->ahead;
+	r->old = stats ? count_at(stats, "readings_total/ancient") : before->old;
+	r->unique = r->in_time + r->late + r->ahead + r->old;
+	r->aside = stats ? count_at(stats, "asides_total") : before->aside;
 	r->edge_to_region = stats ? latency_at(stats, "edge_to_region_latency") : before->edge_to_region;
 	r->cpu_regional_s = stats ? json_number_at(stats, "process_cpu_seconds") : before->cpu_regional_s;
 	r->region_idle = json_is_true(json_object_get(page, "folded_idle"));
@@ -168,11 +169,11 @@ static void watch_aggregator(struct demo *d)
 	json_t *alerts = scrape_json(port->host, port->port, "/alerts.json");
 
 	if (stats) {
-		f->windows_early = count_at(stats, "windows/early");
-		f->windows_partial = count_at(stats, "windows/partial");
-		f->windows_final = count_at(stats, "windows/final");
-		f->windows_corrected = count_at(stats, "windows/corrected");
-		f->alerts = count_at(stats, "alerts");
+		f->windows_early = count_at(stats, "windows_total/early");
+		f->windows_partial = count_at(stats, "windows_total/partial");
+		f->windows_final = count_at(stats, "windows_total/final");
+		f->windows_corrected = count_at(stats, "windows_total/corrected");
+		f->alerts = count_at(stats, "alerts_total");
 		f->region_to_global = latency_at(stats, "region_to_global_latency");
 		f->notice = latency_at(stats, "notice_latency");
 		f->delta_dwell_ms = latency_at(stats, "delta_dwell_latency").p50;
