@@ -32,6 +32,18 @@ static SLUICE_INLINE int durable_find(const struct sluice_durable_bucket *bucket
 
 #ifndef __bpf__
 
+/* Seconds since the tag was put, modulo 18 hours; -1 when it is not there. */
+static inline long durable_age_s(const struct sluice_durable_bucket *bucket, __u64 word1, __u64 word2, __u64 mono_s)
+{
+	for (int i = 0; i < SLUICE_DURABLE_WAYS; i++) {
+		__u64 w0 = sluice_load_shared64(&bucket->slots[i].w0), w1 = sluice_load_shared64(&bucket->slots[i].w1);
+
+		if (w0 == word1 && ((w1 ^ word2) & ~SLUICE_DURABLE_STAMP) == 0 && w1 != 0)
+			return (__u16)(mono_s - w1);
+	}
+	return -1;
+}
+
 /* Overwrites the slot that already has the tag, else a free one, else the oldest. */
 static inline void durable_put(struct sluice_durable_bucket *bucket, __u64 word1, __u64 word2, __u64 mono_s)
 {

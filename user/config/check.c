@@ -258,6 +258,9 @@ static int check_gateway(const struct settings *s, struct config_error *e)
 	socklen_t where_len;
 	char q[QUOTED_MAX];
 
+	if (strlen(s->node_id) > CONFIG_NODE_ID_MAX)
+		return refuse(e, "node.id has %zu bytes: %d are the most that envelopes carry", strlen(s->node_id), CONFIG_NODE_ID_MAX);
+
 	if (check_region("node.region", s->node_region, e) < 0 ||
 	    need("gateway", "spool.dir", s->spool_dir, "a directory on a disk whose fsync can be trusted", e) < 0 ||
 	    need("gateway", "streams.edge_telemetry", s->streams_edge_telemetry, "the stream that it publishes to", e) < 0 ||

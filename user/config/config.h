@@ -14,6 +14,7 @@
 #include <stdio.h>
 
 #define CONFIG_LIST_MAX 256
+#define CONFIG_NODE_ID_MAX 64 /* bytes; envelopes carry it */
 
 struct config_list { /* of strings */
 	size_t n;

@@ -502,13 +502,33 @@ static int read_file(const char *path, struct buf *ret)
 	}
 }
 
+/* A node without a name is called as its host. */
+static int name_after_host(struct settings *s)
+{
+	char name[CONFIG_NODE_ID_MAX + 1] = "";
+	char *copy;
+
+	if (gethostname(name, sizeof(name) - 1) < 0 || !*name)
+		strcpy(name, "unnamed");
+	copy = strdup(name);
+	if (!copy) {
+		config_done(s);
+		return -ENOMEM;
+	}
+	free(s->node_id);
+	s->node_id = copy;
+	return 0;
+}
+
 int config_load(struct settings *ret, const char *path, struct config_error *ret_error)
 {
 	CLEANUP(buf_done) struct buf text = BUF_INIT;
 	int r = read_file(path, &text);
 
-	if (r == 0)
-		return config_parse(ret, path, buf_cstr(&text), text.len, ret_error);
+	if (r == 0) {
+		r = config_parse(ret, path, buf_cstr(&text), text.len, ret_error);
+		return r < 0 || *ret->node_id ? r : name_after_host(ret);
+	}
 	memset(ret, 0, sizeof(*ret));
 	snprintf(ret_error->text, sizeof(ret_error->text), "%s: the file cannot be read: %s", path, strerror(-r));
 	return r;

@@ -18,6 +18,7 @@
 
 #define NONE UINT32_MAX
 #define IDLE_TICK_NS (200 * NS_PER_MS) /* how often an idle commit thread shows that it lives */
+#define EXCHANGE_LIFETIME_S 247        /* RFC 7252, section 4.8.2: for so long a message id means one message */
 
 struct entry {
 	uint64_t word1, word2;
@@ -190,12 +191,22 @@ static uint32_t frame_add(struct frame *f, const struct submission *s, int64_t a
 
 /* ------------------------------------------------------------------ submit */
 
+/* A device without a clock is told apart by its message ids, and those come again. */
 static bool known(struct commit *c, const struct submission *s)
 {
-	if (!durable_find(bucket_of(&c->durable, s->word1), s->word1, s->word2))
-		return false;
-	metric_add(c->metrics, GW_KNOWN, 1);
-	return true;
+	const struct sluice_durable_bucket *bucket = bucket_of(&c->durable, s->word1);
+	bool found;
+
+	if (s->has_timestamp) {
+		found = durable_find(bucket, s->word1, s->word2);
+	} else {
+		long age_s = durable_age_s(bucket, s->word1, s->word2, (uint64_t)(clock_mono_ns() / NS_PER_S));
+
+		found = age_s >= 0 && age_s < EXCHANGE_LIFETIME_S;
+	}
+	if (found)
+		metric_add(c->metrics, GW_KNOWN, 1);
+	return found;
 }
 
 static enum submit_result join_or_add(struct commit *c, const struct submission *s, struct door *door,
@@ -275,6 +286,14 @@ static int take_frame(struct commit *c)
 	return taken;
 }
 
+/* A spool that was full may have room again: let one group try. */
+static void look_for_room(struct commit *c)
+{
+	pthread_mutex_lock(&c->lock);
+	c->spool_full = journal_bytes(c->spool) > c->spool_bytes_max;
+	pthread_mutex_unlock(&c->lock);
+}
+
 static void trim(struct commit *c)
 {
 	pthread_mutex_lock(&c->lock);
@@ -292,14 +311,15 @@ static void trim(struct commit *c)
 
 	if (r < 0)
 		log_warn("delivered segments of the spool cannot be deleted", F_ERR(r));
-	pthread_mutex_lock(&c->lock);
-	c->spool_full = journal_bytes(c->spool) > c->spool_bytes_max;
-	pthread_mutex_unlock(&c->lock);
+	look_for_room(c);
 }
 
-/* 0; -ENOSPC when nothing was stored; anything else is fatal. */
-static int store_frame(struct commit *c, const struct frame *f)
+/* Whether the frame is stored and durable.  A failed append has stored nothing: a full disk or quota passes.  After a
+ * failed fsync nobody knows what is on disk: fatal. */
+static bool store_frame(struct commit *c, const struct frame *f)
 {
+	static struct log_limit limit;
+	uint64_t suppressed;
 	int64_t start_ns = clock_mono_ns();
 
 	for (uint32_t i = 0; i < f->n; i++)
@@ -310,10 +330,20 @@ static int store_frame(struct commit *c, const struct frame *f)
 
 	int r = journal_append(c->spool, c->records, f->n);
 
-	if (r == 0)
-		r = journal_sync(c->spool);
+	if (r < 0) {
+		if (log_limit_pass(&limit, &suppressed))
+			log_error("the spool takes nothing: readings are refused", F_ERR(r), F_U64("readings", f->n),
+				  F_U64("suppressed", suppressed));
+		return false;
+	}
+	r = journal_sync(c->spool);
+	if (r < 0) {
+		log_error("the spool cannot be synced: stopping, nothing of this group is acknowledged", F_ERR(r),
+			  F_U64("readings", f->n));
+		_exit(EXIT_FAILURE);
+	}
 	metric_observe(c->metrics, GW_FSYNC, clock_mono_ns() - start_ns, 1);
-	return r;
+	return true;
 }
 
 static void mark_durable(struct commit *c, const struct frame *f)
@@ -347,27 +377,22 @@ static void answer_waiters(struct frame *f, enum submit_result result)
 static void commit_frame(struct commit *c)
 {
 	struct frame *f = c->committing;
-	int r = store_frame(c, f);
+	bool stored = store_frame(c, f);
 
-	if (r < 0 && r != -ENOSPC) {
-		log_error("the spool cannot be written: stopping, nothing of this group is acknowledged", F_ERR(r),
-			  F_U64("readings", f->n));
-		_exit(EXIT_FAILURE);
-	}
-	if (r == 0) {
+	if (stored) {
 		mark_durable(c, f);
 		metric_add(c->metrics, GW_STORED, f->n);
 		metric_add(c->metrics, GW_STORED_BYTES, f->arena.len - (size_t)f->n * SPOOL_HEAD);
 		metric_add(c->metrics, GW_COMMITS, 1);
 	}
 
-	/* From here on nobody joins: a repetition finds the durable table, or is stored again after ENOSPC. */
+	/* From here on nobody joins: a repetition finds the durable table, or tries again what was refused. */
 	pthread_mutex_lock(&c->lock);
 	c->committing = NULL;
-	c->spool_full = r == -ENOSPC || journal_bytes(c->spool) > c->spool_bytes_max;
+	c->spool_full = !stored || journal_bytes(c->spool) > c->spool_bytes_max;
 	pthread_mutex_unlock(&c->lock);
 
-	answer_waiters(f, r == 0 ? SUBMIT_DURABLE : SUBMIT_FULL);
+	answer_waiters(f, stored ? SUBMIT_DURABLE : SUBMIT_FULL);
 	frame_clear(f);
 }
 
@@ -378,6 +403,8 @@ static void *commit_thread(void *argument)
 	for (int taken; (taken = take_frame(c)) != TAKE_END;) {
 		if (taken == TAKE_FRAME)
 			commit_frame(c);
+		else
+			look_for_room(c);
 		trim(c);
 		__atomic_fetch_add(&c->progress, 1, __ATOMIC_RELAXED);
 	}

@@ -61,9 +61,11 @@ struct publisher {
 	uint64_t *delivered;     /* one a shard: the next ordinal that is not confirmed */
 	uint64_t saved_readings;
 	int64_t save_at_ns;
-	int64_t newest_event_ns; /* over all that was read; INT64_MIN at first */
+	int64_t newest_event_ns;   /* over all that was read since the connection; INT64_MIN at first */
+	int64_t newest_arrival_ns; /* of the last reading read; arrivals do not go back in a spool */
 	int64_t last_reading_ns; /* monotonic */
 	uint64_t unconfirmed;    /* readings read but not delivered */
+	unsigned attempt;        /* connections since the last confirmation */
 	bool caught_up;          /* the last read found nothing more */
 
 	pthread_mutex_t lock; /* of what is below */
@@ -81,6 +83,7 @@ static void confirmed(struct publisher *p, struct flight *f)
 	p->delivered[f->shard] = f->ordinal_end;
 	p->unconfirmed -= f->count;
 	p->free_flights[p->n_free++] = (uint32_t)(f - p->flights);
+	p->attempt = 0;
 	metric_add(m, GW_ENVELOPES, 1);
 	if (f->count == 0) {
 		metric_add(m, GW_HEARTBEATS, 1);
@@ -142,7 +145,8 @@ static int finish_envelope(struct publisher *p, struct shard *s, int64_t clock_n
 		.ordinal_end = s->next,
 		.count = count,
 		.clock_ns = clock_ns,
-		.idle = p->caught_up && p->unconfirmed == 0 && clock_mono_ns() - p->last_reading_ns >= IDLE_NS,
+		.idle = p->caught_up && p->unconfirmed == 0 && clock_mono_ns() - p->last_reading_ns >= IDLE_NS &&
+			commit_in_flight(p->gateway->commit) == 0,
 		.cut_ns = clock_wall_ns(),
 		.trace = *trace,
 		.block_format = count > 0 ? BLOCK_FORMAT : 0,
@@ -199,9 +203,7 @@ static int cut_what_is_due(struct publisher *p, int64_t arrival_clock_ns, bool a
 	int64_t now_ns = clock_mono_ns();
 
 	for (struct shard *s = p->shards; s < p->shards + p->n_shards && p->n_free > 0; s++) {
-		bool due = now_ns >= s->linger_until_ns || (all && s->linger_until_ns != CLOCK_FOREVER) ||
-			   (now_ns >= s->heartbeat_ns && p->newest_event_ns != INT64_MIN) ||
-			   (now_ns >= s->heartbeat_ns && p->gateway->settings.streams_clock == CLOCK_ARRIVAL);
+		bool due = now_ns >= s->linger_until_ns || now_ns >= s->heartbeat_ns || (all && s->linger_until_ns != CLOCK_FOREVER);
 		int r = due ? cut(p, s, position_clock_ns(p, arrival_clock_ns)) : 0;
 
 		if (r < 0)
@@ -225,27 +227,47 @@ static int add(struct publisher *p, struct shard *s, const struct spool_reading 
 	return block_writer_add(s->block, reading->payload, reading->timestamp_ns, reading->arrival_ns, reading->flags);
 }
 
+/* What recovery has set aside is a hole between two envelopes, so that the region sees it. */
+static int skip_to(struct publisher *p, struct shard *s, uint64_t ordinal)
+{
+	int r = block_writer_count(s->block) > 0 ? cut(p, s, position_clock_ns(p, p->newest_arrival_ns)) : 0;
+
+	if (r == 0)
+		s->first = s->next = ordinal;
+	return r;
+}
+
+/* Cannot happen to what the worker has parsed: a reading of another version, or one that was damaged unseen. */
+static int set_aside(struct publisher *p, struct shard *s, const struct journal_record *record)
+{
+	metric_add(p->gateway->metrics, GW_UNPUBLISHABLE, 1);
+	log_error("a reading in the spool cannot be published and is left out", F_U64("shard", record->partition),
+		  F_U64("ordinal", record->offset));
+	return skip_to(p, s, record->offset + 1);
+}
+
 static int take(struct publisher *p, const struct journal_record *record)
 {
 	struct shard *s = &p->shards[record->partition];
 	struct spool_reading reading;
 	int64_t now_ns = clock_mono_ns();
 
-	/* What recovery has set aside is a hole in the ordinals that the region sees. */
-	if (record->offset > s->next && s->first == s->next)
-		s->first = record->offset;
-
-	int r = spool_reading_read(&reading, record->value);
+	int r = record->offset > s->next ? skip_to(p, s, record->offset) : 0;
 
 	if (r == 0)
+		r = spool_reading_read(&reading, record->value);
+	if (r == 0)
 		r = add(p, s, &reading);
-	s->next = record->offset + 1;
+	if (r == -EBADMSG)
+		return set_aside(p, s, record);
 	if (r < 0)
-		return r == -EBADMSG ? 0 : r;
+		return r;
+	s->next = record->offset + 1;
 	if (s->linger_until_ns == CLOCK_FOREVER)
 		s->linger_until_ns = now_ns + p->gateway->settings.batch_linger_ms * NS_PER_MS;
 	s->oldest_arrival_ns = MIN(s->oldest_arrival_ns, reading.arrival_ns);
 	p->newest_event_ns = MAX(p->newest_event_ns, reading.timestamp_ns);
+	p->newest_arrival_ns = MAX(p->newest_arrival_ns, reading.arrival_ns);
 	p->last_reading_ns = now_ns;
 	p->unconfirmed++;
 	if (block_writer_count(s->block) < batch_max(p, s))
@@ -287,7 +309,7 @@ static void save_delivered(struct publisher *p, bool at_once)
 	if (readings == p->saved_readings)
 		return;
 
-	int r = spool_delivered_save(p->gateway->settings.spool_dir, p->delivered, p->n_shards);
+	int r = spool_delivered_save(p->gateway->settings.spool_dir, p->spool_id, p->delivered, p->n_shards);
 
 	if (r < 0) {
 		log_warn("cannot write what is delivered", F_STR("dir", p->gateway->settings.spool_dir), F_ERR(r));
@@ -347,6 +369,9 @@ static int connect_stream(struct publisher *p)
 	for (uint32_t i = 0; i < FLIGHT_MAX; i++)
 		p->free_flights[p->n_free++] = i;
 	p->unconfirmed = 0;
+	p->newest_event_ns = INT64_MIN; /* the clock belongs to the position, and that goes back */
+	p->newest_arrival_ns = 0;
+	p->caught_up = false;
 	r = journal_reader_seek(p->spool, p->delivered);
 	if (r < 0) {
 		disconnect(p);
@@ -355,6 +380,27 @@ static int connect_stream(struct publisher *p)
 	set_reason(p, "");
 	log_info("publishing", F_STR("stream", set->streams_edge_telemetry));
 	return 0;
+}
+
+static uint64_t backlog_of(const struct publisher *p)
+{
+	uint64_t backlog = 0, first, end;
+
+	for (uint32_t i = 0; i < p->n_shards; i++)
+		if (journal_reader_range(p->spool, (uint16_t)i, &first, &end) == 0 && end > p->delivered[i])
+			backlog += end - MAX(first, p->delivered[i]);
+	return backlog;
+}
+
+/* For other threads, also during an outage. */
+static void tell_state(struct publisher *p)
+{
+	uint64_t backlog = backlog_of(p);
+
+	pthread_mutex_lock(&p->lock);
+	p->idle = p->stream && p->caught_up && p->unconfirmed == 0 && backlog == 0;
+	p->backlog = backlog;
+	pthread_mutex_unlock(&p->lock);
 }
 
 static bool over(const struct publisher *p)
@@ -369,6 +415,7 @@ static bool wait_to_retry(struct publisher *p, unsigned attempt)
 	int64_t until_ns = clock_mono_ns() + rand_backoff(RETRY_BASE_NS, RETRY_CAP_NS, attempt);
 
 	while (clock_mono_ns() < until_ns) {
+		tell_state(p);
 		if (__atomic_load_n(&p->ending, __ATOMIC_ACQUIRE))
 			return !over(p);
 		struct timespec tick = { .tv_nsec = 20 * NS_PER_MS };
@@ -390,16 +437,6 @@ static int64_t next_due_ns(const struct publisher *p)
 	return due_ns;
 }
 
-static uint64_t backlog_of(const struct publisher *p)
-{
-	uint64_t backlog = 0, first, end;
-
-	for (uint32_t i = 0; i < p->n_shards; i++)
-		if (journal_reader_range(p->spool, (uint16_t)i, &first, &end) == 0 && end > p->delivered[i])
-			backlog += end - MAX(first, p->delivered[i]);
-	return backlog;
-}
-
 static int step(struct publisher *p)
 {
 	bool ending = __atomic_load_n(&p->ending, __ATOMIC_ACQUIRE);
@@ -408,41 +445,34 @@ static int step(struct publisher *p)
 	int64_t wait_until_ns = p->n_free < FLIGHT_MAX ? 0 : ending ? clock_mono_ns() + NS_PER_MS : next_due_ns(p);
 	int r = read_spool(p, wait_until_ns);
 
-	if (r == 0 && p->caught_up)
-		r = cut_what_is_due(p, arrival_clock_ns, ending);
+	/* In the middle of a backlog the clock is that of the last reading read. */
+	if (r == 0 && (p->caught_up || p->newest_arrival_ns > 0))
+		r = cut_what_is_due(p, p->caught_up ? arrival_clock_ns : p->newest_arrival_ns, ending && p->caught_up);
 	if (r == 0 && p->n_free < FLIGHT_MAX)
 		r = poll_confirmations(p, clock_mono_ns() + (p->n_free == 0 ? 100 : 1) * NS_PER_MS);
-
-	uint64_t backlog = backlog_of(p);
-
-	pthread_mutex_lock(&p->lock);
-	p->idle = p->caught_up && p->unconfirmed == 0;
-	p->backlog = backlog;
-	pthread_mutex_unlock(&p->lock);
 	return r;
 }
 
 static void *publisher_thread(void *argument)
 {
 	struct publisher *p = argument;
-	unsigned attempt = 0;
 
 	while (!over(p)) {
 		int r = p->stream ? step(p) : connect_stream(p);
 
+		tell_state(p);
 		if (r == 0) {
-			attempt = p->stream && p->unconfirmed == 0 ? 0 : attempt;
 			save_delivered(p, false);
 			continue;
 		}
 		metric_add(p->gateway->metrics, GW_STREAM_ERRORS, 1);
-		if (attempt == 0)
+		if (p->attempt == 0)
 			log_warn("edge.telemetry fails; the spool keeps everything", F_ERR(r), F_STR("reason", p->reason.text));
 		if (p->stream) {
 			set_reason(p, strerror(-r));
 			disconnect(p);
 		}
-		if (!wait_to_retry(p, attempt++))
+		if (!wait_to_retry(p, p->attempt++))
 			break;
 	}
 	save_delivered(p, true);
@@ -472,15 +502,16 @@ int publisher_new(struct publisher **ret, struct gateway *gateway)
 		if (r < 0)
 			goto fail;
 	}
-	r = spool_delivered_load(set->spool_dir, p->delivered, p->n_shards);
-	if (r == 0)
-		r = journal_reader_open(&p->spool, set->spool_dir);
+	r = journal_reader_open(&p->spool, set->spool_dir);
 	if (r < 0)
 		goto fail;
 
 	struct journal_id id = journal_reader_identity(p->spool);
 
 	memcpy(p->spool_id, id.uuid, sizeof(p->spool_id));
+	r = spool_delivered_load(set->spool_dir, p->spool_id, p->delivered, p->n_shards);
+	if (r < 0)
+		goto fail;
 	r = -pthread_create(&p->thread, NULL, publisher_thread, p);
 	if (r < 0)
 		goto fail;

@@ -30,12 +30,14 @@ int spool_reading_read(struct spool_reading *ret, struct slice value)
 	return r.failed ? -EBADMSG : 0;
 }
 
-/* { u32 magic, u32 crc32c of the rest, u32 shards, u64 delivered[shards] } */
-int spool_delivered_load(const char *dir, uint64_t *ret_delivered, uint32_t shards)
+/* { u32 magic, u32 crc32c of the rest, spool_id[16], u32 shards, u64 delivered[shards] } */
+#define DELIVERED_HEAD (4 + 4 + 16 + 4)
+
+int spool_delivered_load(const char *dir, const uint8_t spool_id[16], uint64_t *ret_delivered, uint32_t shards)
 {
 	char path[PATH_MAX];
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
-	size_t size = 12 + 8 * (size_t)shards;
+	size_t size = DELIVERED_HEAD + 8 * (size_t)shards;
 	uint8_t *at = buf_extend(&b, size + 1);
 
 	memset(ret_delivered, 0, 8 * (size_t)shards);
@@ -54,18 +56,20 @@ int spool_delivered_load(const char *dir, uint64_t *ret_delivered, uint32_t shar
 	struct reader r = reader_of(SLICE(at, size));
 	uint32_t magic = reader_u32(&r), crc = reader_u32(&r);
 
-	if (magic != DELIVERED_MAGIC || crc != hash_crc32c(0, r.at, reader_left(&r)) || reader_u32(&r) != shards)
+	if (magic != DELIVERED_MAGIC || crc != hash_crc32c(0, r.at, reader_left(&r)) ||
+	    memcmp(reader_bytes(&r, 16), spool_id, 16) != 0 || reader_u32(&r) != shards)
 		return 0;
 	for (uint32_t i = 0; i < shards; i++)
 		ret_delivered[i] = reader_u64(&r);
 	return 0;
 }
 
-int spool_delivered_save(const char *dir, const uint64_t *delivered, uint32_t shards)
+int spool_delivered_save(const char *dir, const uint8_t spool_id[16], const uint64_t *delivered, uint32_t shards)
 {
 	char path[PATH_MAX], next[PATH_MAX + 8];
 	CLEANUP(buf_done) struct buf rest = BUF_INIT, b = BUF_INIT;
 
+	buf_append(&rest, spool_id, 16);
 	buf_append_u32(&rest, shards);
 	for (uint32_t i = 0; i < shards; i++)
 		buf_append_u64(&rest, delivered[i]);

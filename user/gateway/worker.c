@@ -35,11 +35,13 @@ struct worker {
 	pthread_t thread;
 	int wake_fd;
 	bool closed, ending;
+	bool receiving; /* until the thread has seen that it is closed */
 	uint64_t progress;
 	uint16_t next_mid; /* of NON answers */
 
 	/* Answers from the commit thread: swapped out under the lock, sent outside it. */
 	pthread_mutex_t lock;
+	pthread_cond_t stopped; /* receiving became false */
 	struct pending_answer *waiting, *sending;
 	size_t n_waiting, cap_waiting, cap_sending;
 
@@ -275,13 +277,17 @@ static enum sluice_verdict reading(struct worker *w, const uint8_t *message, con
 		.word2 = a->word2,
 		.device_id = SLICE(payload + a->device_off, a->device_len),
 		.region = SLICE(payload + a->region_off, a->region_len),
-		.timestamp_ns = a->timestamp_ns,
-		.has_timestamp = a->has_timestamp,
 	};
 
+	struct telemetry t;
+
+	/* The fixed shape says nothing of what follows device_id and region: nothing is acknowledged that could not
+	 * be published. */
 	stub->no_response = a->no_response;
-	if (!region_is_ours(w, s.region))
+	if (!region_is_ours(w, s.region) || telemetry_parse(&t, payload, a->payload_len) < 0)
 		return refuse(w, stub, COAP_BAD_REQUEST, SLUICE_ANSWERED_BAD, SLUICE_DROPPED_BAD);
+	s.timestamp_ns = t.timestamp_ns;
+	s.has_timestamp = t.has_timestamp;
 	return hand_over(w, &s, stub);
 }
 
@@ -382,6 +388,17 @@ static void wait_for_work(struct worker *w, bool receiving)
 		(void)0; /* nobody had written */
 }
 
+static bool keep_receiving(struct worker *w)
+{
+	if (!__atomic_load_n(&w->closed, __ATOMIC_ACQUIRE))
+		return true;
+	pthread_mutex_lock(&w->lock);
+	w->receiving = false;
+	pthread_cond_signal(&w->stopped);
+	pthread_mutex_unlock(&w->lock);
+	return false;
+}
+
 static void *worker_thread(void *argument)
 {
 	struct worker *w = argument;
@@ -391,7 +408,7 @@ static void *worker_thread(void *argument)
 
 	for (;;) {
 		bool ending = __atomic_load_n(&w->ending, __ATOMIC_ACQUIRE);
-		bool receiving = !__atomic_load_n(&w->closed, __ATOMIC_ACQUIRE);
+		bool receiving = keep_receiving(w);
 		int n = receiving ? w->source->ops->receive(w->source, datagrams, RECEIVE_MAX) : 0;
 
 		if (n > 0)
@@ -430,12 +447,15 @@ int worker_new(struct worker **ret, struct gateway *gateway, struct source *sour
 		r = -errno;
 		goto fail;
 	}
+	w->receiving = true;
 	pthread_mutex_init(&w->lock, NULL);
+	pthread_cond_init(&w->stopped, NULL);
 	r = -pthread_create(&w->thread, NULL, worker_thread, w);
 	if (r == 0) {
 		*ret = w;
 		return 0;
 	}
+	pthread_cond_destroy(&w->stopped);
 	pthread_mutex_destroy(&w->lock);
 	close(w->wake_fd);
 fail:
@@ -448,6 +468,10 @@ void worker_close(struct worker *w)
 {
 	__atomic_store_n(&w->closed, true, __ATOMIC_RELEASE);
 	door_flush(&w->door);
+	pthread_mutex_lock(&w->lock);
+	while (w->receiving)
+		pthread_cond_wait(&w->stopped, &w->lock);
+	pthread_mutex_unlock(&w->lock);
 }
 
 void worker_free(struct worker *w)
@@ -459,6 +483,7 @@ void worker_free(struct worker *w)
 	door_flush(&w->door);
 	pthread_join(w->thread, NULL);
 	w->source->ops->free(w->source);
+	pthread_cond_destroy(&w->stopped);
 	pthread_mutex_destroy(&w->lock);
 	close(w->wake_fd);
 	free(w->waiting);

@@ -15,7 +15,7 @@ struct worker;
 
 /* Starts the thread; takes the source over (also when it fails). 0 or negative errno. */
 int worker_new(struct worker **ret, struct gateway *gateway, struct source *source);
-/* Receives no more; answers that are still to come are sent until worker_free(). */
+/* Waits until it submits no more; answers that are still to come are sent until worker_free(). */
 void worker_close(struct worker *w);
 /* Sends what waits and ends the thread.  After commit_stop(). */
 void worker_free(struct worker *w);

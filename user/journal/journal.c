@@ -546,7 +546,10 @@ int journal_open(struct journal **ret, const char *dir, const struct journal_opt
 		r = open_locked(j, options, &recovery);
 		append_unlock(j);
 	}
-	if (r == 0) /* what a writer before us left behind becomes durable and visible */
+	/* What a writer before us left behind becomes durable and visible: its segments' names too. */
+	if (r == 0 && fsync(j->dir_fd) < 0)
+		r = -errno;
+	if (r == 0)
 		r = journal_sync(j);
 	if (r < 0) {
 		journal_close(j);

@@ -15,6 +15,8 @@
 #include "base/hash.h"
 #include "journal/format.h"
 
+#define UNREADABLE 4096u /* bytes that are given up at once where the disk gives none */
+
 #define WINDOW_BYTES (1u << 20)
 
 void scan_begin(struct scan *s, int fd, struct salt salt, uint32_t partitions, uint64_t at, uint64_t limit)
@@ -73,6 +75,10 @@ static const uint8_t *window(struct scan *s, uint64_t at, size_t n, int *ret_err
 
 		if (got < 0 && errno == EINTR)
 			continue;
+		if (got < 0 && errno == EIO) { /* a bad sector is damage: what it held fails its checksum */
+			got = (ssize_t)MIN(wanted - s->have, UNREADABLE - (at + s->have) % UNREADABLE);
+			memset(s->buf + s->have, 0, (size_t)got);
+		}
 		if (got < 0) {
 			*ret_error = -errno;
 			return NULL;

@@ -281,7 +281,8 @@ static void flush(struct embedded *e)
 		entry->offset = e->batch[i].offset;
 		entry->error = r;
 	}
-	if (r == -EIO)
+	/* What is queued behind a failed append must not be confirmed in front of its second try. */
+	if (r < 0)
 		e->broken = r;
 	e->written = e->tail;
 	buf_reset(&e->bytes);

@@ -28,17 +28,20 @@ static void what_is_delivered_survives_and_damage_means_nothing_is_known(void)
 {
 	const uint64_t saved[4] = { 1, UINT64_MAX, 0, 7 };
 	uint64_t loaded[4] = { 9, 9, 9, 9 };
+	const uint8_t id[16] = { 1 }, other[16] = { 2 };
 	char path[64];
 
 	CU_ASSERT_FATAL(mkdtemp(dir) != NULL);
-	ASSERT_OK(spool_delivered_load(dir, loaded, 4));
+	ASSERT_OK(spool_delivered_load(dir, id, loaded, 4));
 	CU_ASSERT_EQUAL(loaded[1], 0);
-	ASSERT_OK(spool_delivered_save(dir, saved, 4));
-	ASSERT_OK(spool_delivered_load(dir, loaded, 4));
+	ASSERT_OK(spool_delivered_save(dir, id, saved, 4));
+	ASSERT_OK(spool_delivered_load(dir, id, loaded, 4));
 	CU_ASSERT(memcmp(saved, loaded, sizeof(saved)) == 0);
+	ASSERT_OK(spool_delivered_load(dir, other, loaded, 4));
+	CU_ASSERT_EQUAL(loaded[1], 0);
 
 	snprintf(path, sizeof(path), "%s/delivered", dir);
-	for (long at = 0; at < 12 + 32; at++) {
+	for (long at = 0; at < 28 + 32; at++) {
 		FILE *f = fopen(path, "r+");
 		int byte;
 
@@ -48,12 +51,12 @@ static void what_is_delivered_survives_and_damage_means_nothing_is_known(void)
 		fseek(f, at, SEEK_SET);
 		fputc(byte ^ 0x10, f);
 		fclose(f);
-		ASSERT_OK(spool_delivered_load(dir, loaded, 4));
+		ASSERT_OK(spool_delivered_load(dir, id, loaded, 4));
 		CU_ASSERT(loaded[0] == 0 && loaded[1] == 0 && loaded[3] == 0);
-		ASSERT_OK(spool_delivered_save(dir, saved, 4));
+		ASSERT_OK(spool_delivered_save(dir, id, saved, 4));
 	}
 	CU_ASSERT_EQUAL(truncate(path, 20), 0);
-	ASSERT_OK(spool_delivered_load(dir, loaded, 4));
+	ASSERT_OK(spool_delivered_load(dir, id, loaded, 4));
 	CU_ASSERT_EQUAL(loaded[3], 0);
 	unlink(path);
 	CU_ASSERT_EQUAL(rmdir(dir), 0);
