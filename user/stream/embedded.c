@@ -50,6 +50,8 @@ struct embedded {
 	uint64_t head, ready, written, tail; /* counts; an entry's place is count % PENDING_MAX */
 	struct buf bytes;
 	int broken;
+	int failing; /* the error of an append of which the writer has not heard */
+	uint64_t failing_until;
 
 	struct journal_reader *reader; /* of a reader, or of a writer that asked for a range */
 	uint64_t *want;
@@ -273,7 +275,7 @@ static void flush(struct embedded *e)
 		at += entry->headers_len + entry->value_len;
 	}
 
-	int r = journal_append(e->journal, e->batch, n);
+	int r = e->failing ? e->failing : journal_append(e->journal, e->batch, n);
 
 	for (size_t i = 0; i < n; i++) {
 		struct entry *entry = entry_at(e, e->written + i);
@@ -281,10 +283,15 @@ static void flush(struct embedded *e)
 		entry->offset = e->batch[i].offset;
 		entry->error = r;
 	}
-	/* What is queued behind a failed append must not be confirmed in front of its second try. */
-	if (r < 0)
+	if (r == -EIO)
 		e->broken = r;
 	e->written = e->tail;
+	/* What is queued behind a failed append fails too, until the writer has heard of it: no record may be in the
+	 * log in front of its predecessor's second try. */
+	if (r < 0) {
+		e->failing = r;
+		e->failing_until = e->tail;
+	}
 	buf_reset(&e->bytes);
 }
 
@@ -361,6 +368,8 @@ static int embedded_poll(struct stream *s, struct stream_confirmation *ret, size
 							 .offset = entry->offset,
 							 .error = entry->error };
 	}
+	if (e->head >= e->failing_until)
+		e->failing = 0;
 	return (int)got;
 }
 

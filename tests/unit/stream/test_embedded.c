@@ -124,6 +124,35 @@ static void a_full_disk_is_the_outcome_of_the_append(void)
 	CU_ASSERT_EQUAL(stream_read(r, records, ARRAY_SIZE(records), 0, NULL), 1);
 }
 
+static void what_is_queued_behind_a_failed_append_fails_too(void)
+{
+	PLACE(p, 1);
+	STREAM w = NULL;
+	struct rlimit before, limit;
+	struct stream_confirmation c[8];
+	static uint8_t large[300 << 10]; /* is written at once */
+	const struct stream_record big = { .value = SLICE(large, sizeof(large)) };
+
+	signal(SIGXFSZ, SIG_IGN);
+	ASSERT_OK(open_as(&w, &p, true));
+	getrlimit(RLIMIT_FSIZE, &before);
+	limit = before;
+	limit.rlim_cur = segment_bytes(&p) + 1000;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	ASSERT_OK(stream_append(w, &big));
+	ASSERT_OK(append_number(w, 1)); /* would fit */
+
+	int n = stream_poll(w, c, ARRAY_SIZE(c), 0);
+
+	setrlimit(RLIMIT_FSIZE, &before);
+	CU_ASSERT_EQUAL_FATAL(n, 2);
+	CU_ASSERT_EQUAL(c[0].error, -EFBIG);
+	CU_ASSERT_EQUAL(c[1].error, -EFBIG);
+	ASSERT_OK(append_number(w, 2));
+	CU_ASSERT_EQUAL(stream_poll(w, c, ARRAY_SIZE(c), 0), 1);
+	CU_ASSERT_EQUAL(c[0].error, 0);
+}
+
 /* A damaged record is a hole in the offsets, not a lost position. */
 static void damage_is_passed_over(void)
 {
@@ -253,6 +282,6 @@ static void processes_append_to_one_stream(void)
 }
 
 TESTS("embedded", T(nothing_is_written_before_a_poll_or_256_kib), T(a_full_disk_is_the_outcome_of_the_append),
-      T(damage_is_passed_over),
-      T(a_trim_ahead_of_a_reader_is_reported),
-      T(a_generation_is_kept_and_a_spool_is_left_alone), T(processes_append_to_one_stream))
+      T(what_is_queued_behind_a_failed_append_fails_too), T(damage_is_passed_over),
+      T(a_trim_ahead_of_a_reader_is_reported), T(a_generation_is_kept_and_a_spool_is_left_alone),
+      T(processes_append_to_one_stream))
