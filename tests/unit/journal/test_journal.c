@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -881,8 +882,10 @@ static pid_t writer_start(const struct place *p, struct told *told, unsigned wri
 {
 	pid_t pid = fork();
 
-	if (pid == 0)
+	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL); /* also when the test itself is killed */
 		write_until_killed(p, told, writer);
+	}
 	return pid;
 }
 
