@@ -23,7 +23,7 @@ def left_behind():
     """What a demo makes outside of its own folder."""
     pins = pathlib.Path("/sys/fs/bpf/sluice")
     return [str(p) for p in pathlib.Path("/tmp").glob("sluice-demo-*")] + sorted(NAMESPACES & namespaces()) + (
-        [str(p) for p in pins.iterdir() if p.name == "nic0"] if pins.is_dir() else [])
+        [str(p) for p in pins.iterdir() if p.name.startswith("nic-")] if pins.is_dir() else [])
 
 
 def demo(tmp_path, *arguments, timeout=200):

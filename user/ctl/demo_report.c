@@ -162,8 +162,10 @@ bool demo_succeeded(const struct demo *d)
 
 static void summarise_alert(const struct demo_figures *f)
 {
-	if (f->spike_ns == 0)
+	if (f->spike_ns == 0) {
+		printf("No spike was injected: the run was too short for the detector to know its devices.\n");
 		return;
+	}
 	if (f->alert_raised_ns == 0)
 		printf("The temperature of %s jumped, and no alert came.\n", f->spike_device);
 	else
@@ -192,7 +194,8 @@ void demo_summary(const struct demo *d)
 	       t.unique, t.late, t.duplicates, t.aside, t.edge_to_region.p95, f->region_to_global.p95);
 	printf("%" PRIu64 " windows are final, %" PRIu64 " were published early, %" PRIu64 " partial, %" PRIu64 " corrected.\n", f->windows_final,
 	       f->windows_early, f->windows_partial, f->windows_corrected);
-	summarise_alert(f);
+	if (!d->options.from)
+		summarise_alert(f);
 	printf("\nThe ledger: residual %" PRId64 "  (kernel %" PRId64 ", gateway %" PRId64 ", spool %" PRId64 ", region %" PRId64 ")", residual_of(&l),
 	       l.kernel, l.gateway, l.spool, l.region);
 	printf(residual_of(&l) == 0 ? ": every packet is accounted for.\n" : ": this should be 0.\n");

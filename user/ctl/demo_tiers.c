@@ -21,6 +21,7 @@
 #define LOOPBACK_COAP_PORT 56830  /* + region */
 #define REPEAT "0.05"             /* share of messages that the fleet sends once more */
 #define SPIKE_SHARE 0.6           /* of the run, when the temperature jumps */
+#define SPIKE_AFTER 25            /* readings of the device: the detector has to know it */
 #define SPREAD_S 60               /* --from: of event time among unacknowledged readings */
 
 const char *const demo_region_names[DEMO_REGIONS] = { "eu", "us", "ap" };
@@ -95,7 +96,7 @@ static int write_gateway(const struct demo *d, int i)
 	fprintf(f, "spool:\n  dir: \"%s/spool-%s\"\n", d->dir, region);
 	fprintf(f, "limit:\n  rate: 1000000\n  burst: 100000\n");
 	if (d->xdp)
-		fprintf(f, "xdp:\n  mode: auto\n  interface: " TESTBED_NIC "\n  on_stop: detach\n  durable_buckets: 65536\n");
+		fprintf(f, "xdp:\n  mode: auto\n  interface: %s\n  on_stop: detach\n  durable_buckets: 65536\n", testbed_nic(i));
 	return close_file(f);
 }
 
@@ -386,7 +387,7 @@ static int start_fleet(struct demo *d, int i)
 		argv[n++] = file[k];
 	for (size_t k = 0; !d->options.from && k < ARRAY_SIZE(made_up); k++)
 		argv[n++] = made_up[k];
-	if (!d->options.from && i == 0) {
+	if (!d->options.from && i == 0 && d->options.seconds * SPIKE_SHARE * d->options.rate / d->options.devices >= SPIKE_AFTER) {
 		argv[n++] = "--spike";
 		argv[n++] = spike;
 	}

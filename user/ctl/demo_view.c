@@ -115,7 +115,7 @@ static void view_screen(const struct demo *d, const char *phase)
 	for (int i = 0; i < DEMO_REGIONS; i++)
 		printf("http://%s:%u/ ", d->regional_ports[i].host, d->regional_ports[i].port);
 	if (d->xdp)
-		printf(EOL "  maps: bpftool map show pinned " SLUICE_PIN_ROOT "/" TESTBED_NIC "/*/verdicts   (dump likewise)");
+		printf(EOL "  maps: bpftool map show pinned " SLUICE_PIN_ROOT "/%s/*/verdicts   (dump likewise)", testbed_nic(0));
 	printf(PLAIN EOL REST);
 	fflush(stdout);
 }

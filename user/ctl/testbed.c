@@ -14,17 +14,22 @@
 #include "net/loader.h"
 
 static const struct {
-	const char *ns, *fleet_end, *root_end, *gateway_ip, *admin_ip, *fleet_net, *gateway_net, *root_net, *admin_net;
+	const char *ns, *nic, *fleet_end, *root_end, *gateway_ip, *admin_ip, *fleet_net, *gateway_net, *root_net, *admin_net;
 } regions[TESTBED_REGIONS] = {
-	{ "sluice-eu", "to-eu", "sluice-m0", "198.18.0.2", "198.19.0.2", "198.18.0.1/24", "198.18.0.2/24", "198.19.0.1/30", "198.19.0.2/30" },
-	{ "sluice-us", "to-us", "sluice-m1", "198.18.1.2", "198.19.1.2", "198.18.1.1/24", "198.18.1.2/24", "198.19.1.1/30", "198.19.1.2/30" },
-	{ "sluice-ap", "to-ap", "sluice-m2", "198.18.2.2", "198.19.2.2", "198.18.2.1/24", "198.18.2.2/24", "198.19.2.1/30", "198.19.2.2/30" },
+	{ "sluice-eu", "nic-eu", "to-eu", "sluice-m0", "198.18.0.2", "198.19.0.2", "198.18.0.1/24", "198.18.0.2/24", "198.19.0.1/30", "198.19.0.2/30" },
+	{ "sluice-us", "nic-us", "to-us", "sluice-m1", "198.18.1.2", "198.19.1.2", "198.18.1.1/24", "198.18.1.2/24", "198.19.1.1/30", "198.19.1.2/30" },
+	{ "sluice-ap", "nic-ap", "to-ap", "sluice-m2", "198.18.2.2", "198.19.2.2", "198.18.2.1/24", "198.18.2.2/24", "198.19.2.1/30", "198.19.2.2/30" },
 };
 static const char fleet_ns[] = "sluice-fleet";
 
 const char *testbed_namespace(int region)
 {
 	return regions[region].ns;
+}
+
+const char *testbed_nic(int region)
+{
+	return regions[region].nic;
 }
 
 const char *testbed_fleet_namespace(void)
@@ -133,21 +138,21 @@ static int let_pass(const char *interface, struct testbed_error *error)
 
 static int build_region(int i, struct testbed_error *error)
 {
-	const char *ns = regions[i].ns, *far = regions[i].fleet_end, *root = regions[i].root_end;
+	const char *ns = regions[i].ns, *nic = regions[i].nic, *far = regions[i].fleet_end, *root = regions[i].root_end;
 	char lines[14][160];
 	size_t n = 0;
 	int r = 0;
 
 #define LINE(...) snprintf(lines[n++], sizeof(lines[0]), __VA_ARGS__)
 	LINE("ip netns add %s", ns);
-	LINE("ip link add %s netns %s type veth peer name " TESTBED_NIC " netns %s", far, fleet_ns, ns);
+	LINE("ip link add %s netns %s type veth peer name %s netns %s", far, fleet_ns, nic, ns);
 	LINE("ip link add %s type veth peer name mgmt0 netns %s", root, ns);
 	LINE("ip -n %s addr add %s dev %s", fleet_ns, regions[i].fleet_net, far);
-	LINE("ip -n %s addr add %s dev " TESTBED_NIC, ns, regions[i].gateway_net);
+	LINE("ip -n %s addr add %s dev %s", ns, regions[i].gateway_net, nic);
 	LINE("ip addr add %s dev %s", regions[i].root_net, root);
 	LINE("ip -n %s addr add %s dev mgmt0", ns, regions[i].admin_net);
 	LINE("ip -n %s link set %s up", fleet_ns, far);
-	LINE("ip -n %s link set " TESTBED_NIC " up", ns);
+	LINE("ip -n %s link set %s up", ns, nic);
 	LINE("ip -n %s link set lo up", ns);
 	LINE("ip link set %s up", root);
 	LINE("ip -n %s link set mgmt0 up", ns);

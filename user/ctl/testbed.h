@@ -2,7 +2,7 @@
  * other ends, and a management veth from each region to the root namespace for the admin ports.
  *
  *     fleet namespace                          region namespace                root namespace
- *     198.18.R.1  to-R ════════ veth ════════ nic0  198.18.R.2
+ *     198.18.R.1  to-R ════════ veth ═══════ nic-R  198.18.R.2
  *                                             mgmt0 198.19.R.2 ═════ veth ═════ sluice-R 198.19.R.1
  *
  * The addresses are of RFC 2544's range for benchmarks, which no network routes.  Everything made here has names that
@@ -13,7 +13,6 @@
 #include <stdbool.h>
 
 #define TESTBED_REGIONS 3
-#define TESTBED_NIC "nic0"
 
 struct testbed_error {
 	char text[512];
@@ -26,6 +25,7 @@ int testbed_up(struct testbed_error *ret_error);
 void testbed_down(void);
 
 const char *testbed_namespace(int region);
+const char *testbed_nic(int region); /* pins are by name: no two regions share one */
 const char *testbed_fleet_namespace(void);
 const char *testbed_gateway_ip(int region); /* where the fleet sends */
 const char *testbed_admin_ip(int region);   /* as seen from the root namespace */
