@@ -245,6 +245,79 @@ int delta_send(struct region *r, struct shard *s)
 	return 0;
 }
 
+/* ------------------------------------------------------------------ what was told before */
+
+#define LOOK_BACK_SHORT 8
+#define LOOK_BACK_LONG 512 /* more than the deltas of one tag */
+#define LOOK_NS (2 * NS_PER_S)
+
+/* The last two cuts of a shard. */
+struct cuts {
+	int64_t cut_ns;
+	uint64_t as_of, before_as_of;
+	bool before; /* whether there are two */
+};
+
+static void take_cut(struct cuts *c, const struct log_id *log, struct slice value)
+{
+	Sluice__V1__ConsolidatedEnvelope *m = sluice__v1__consolidated_envelope__unpack(NULL, value.len, value.data);
+
+	if (m && m->log_id && m->log_id->generation == log->generation && m->log_id->uuid.len == sizeof(log->uuid) &&
+	    memcmp(m->log_id->uuid.data, log->uuid, sizeof(log->uuid)) == 0 && m->cut_ns != c->cut_ns) {
+		c->before = c->cut_ns != 0;
+		c->before_as_of = c->as_of;
+		c->cut_ns = m->cut_ns;
+		c->as_of = m->as_of;
+	}
+	if (m)
+		sluice__v1__consolidated_envelope__free_unpacked(m, NULL);
+}
+
+static int look_back(struct stream *s, uint32_t partition, uint64_t n, const struct log_id *log, struct cuts *ret)
+{
+	int64_t deadline_ns = clock_mono_ns() + LOOK_NS;
+	uint64_t first, end, next;
+	struct stream_record record;
+	uint32_t lost;
+	int r = stream_range(s, partition, &first, &end);
+
+	*ret = (struct cuts){ 0 };
+	if (r < 0 || first == end)
+		return r;
+	next = end - first > n ? end - n : first;
+	r = stream_seek(s, partition, next);
+	while (r == 0 && next < end) {
+		r = stream_read(s, &record, 1, deadline_ns, &lost);
+		if (r <= 0)
+			break;
+		take_cut(ret, log, record.value);
+		next = record.offset + 1;
+		r = 0;
+	}
+	(void)stream_leave(s, partition);
+	return r;
+}
+
+/* A cut may have been torn by the end of its process, between two deltas of one tag.  The one before it was whole. */
+void delta_find_told(struct region *r, const struct log_id *log)
+{
+	struct stream_options options = { .reader = true, .development = r->settings->streams_development };
+	struct stream_error error;
+	struct stream *s;
+
+	if (stream_open(&s, r->settings->streams_region_deltas, &options, &error) < 0)
+		return;
+	for (uint32_t i = 0; i < r->n_shards; i++) {
+		struct cuts cuts;
+		int e = look_back(s, r->shards[i]->number, LOOK_BACK_SHORT, log, &cuts);
+
+		if (e == 0 && !cuts.before)
+			e = look_back(s, r->shards[i]->number, LOOK_BACK_LONG, log, &cuts);
+		r->shards[i]->told_end = e == 0 && cuts.before ? cuts.before_as_of : 0;
+	}
+	stream_close(s);
+}
+
 /* ------------------------------------------------------------------ region.alerts */
 
 static void append_double(struct buf *b, const char *key, double value)

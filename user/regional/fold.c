@@ -227,15 +227,17 @@ static void observe_latency(struct region *region, const struct flight *f)
 
 /* ------------------------------------------------------------------ the past */
 
-/* History needs no deltas: what lies behind the horizon was emitted by whoever folded it first. */
-static int drop_behind_horizon(struct shard *s)
+/* History up to told_end needs no deltas: another process has told them.  What was folded and not told stays, also behind
+ * the horizon, until it is. */
+static int drop_behind_horizon(struct shard *s, uint64_t offset)
 {
 	int64_t floor_ns = shard_floor_ns(s);
 
 	if (floor_ns == INT64_MIN || floor_ns < s->dropped_until_ns)
 		return 0;
 	s->dropped_until_ns = window_start_ns(floor_ns) + NS_PER_MIN;
-	windows_mark(&s->windows, false);
+	if (offset < s->told_end || s->windows.n > WINDOWS_MAX / 2)
+		windows_mark(&s->windows, false);
 	return windows_drop(&s->windows, floor_ns);
 }
 
@@ -255,11 +257,13 @@ static int fold_past_data(struct shard *s, const struct owned_record *record)
 
 	if (r == -EBADMSG || r == -ENOSPC)
 		return malformed(s, record);
+	if (s->told_end > 0 && record->offset >= s->told_end && s->folded_end <= s->told_end)
+		windows_mark(&s->windows, false); /* all before this one was told */
 	if (r == 0)
 		r = decide_history(s, f);
 	if (r == 0)
 		r = fold_data(s, f, record->offset);
-	return r < 0 ? r : drop_behind_horizon(s);
+	return r < 0 ? r : drop_behind_horizon(s, record->offset);
 }
 
 static int fold_past_dark(struct shard *s, const struct owned_record *record)

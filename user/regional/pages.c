@@ -179,11 +179,6 @@ int page_index_offsets(const struct page_index *ix, int64_t minute, uint64_t **r
 
 /* ------------------------------------------------------------------ pages */
 
-void page_cache_done(struct page_cache *c)
-{
-	page_cache_forget(c, UINT32_MAX);
-}
-
 struct page *page_cache_find(struct page_cache *c, uint32_t shard, int64_t minute)
 {
 	for (uint32_t i = 0; i < c->n; i++) {
@@ -201,11 +196,10 @@ void page_cache_drop(struct page_cache *c, struct page *page)
 	*page = c->list[--c->n];
 }
 
-void page_cache_forget(struct page_cache *c, uint32_t shard)
+void page_cache_done(struct page_cache *c)
 {
-	for (uint32_t i = c->n; i-- > 0;)
-		if (shard == UINT32_MAX || c->list[i].shard == shard)
-			page_cache_drop(c, &c->list[i]);
+	while (c->n > 0)
+		page_cache_drop(c, &c->list[c->n - 1]);
 }
 
 static size_t cache_bytes(const struct page_cache *c)

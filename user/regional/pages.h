@@ -69,8 +69,6 @@ struct page *page_cache_find(struct page_cache *c, uint32_t shard, int64_t minut
 /* An empty page, in the place of the one that was asked longest ago. */
 struct page *page_cache_new(struct page_cache *c, uint32_t shard, int64_t minute);
 void page_cache_drop(struct page_cache *c, struct page *page);
-/* All pages of a shard, or (UINT32_MAX) all. */
-void page_cache_forget(struct page_cache *c, uint32_t shard);
 /* 0 or -ENOMEM. */
 int page_add(struct page *p, uint32_t device, int64_t timestamp_ns, uint64_t hash);
 bool page_has(const struct page *p, uint32_t device, int64_t timestamp_ns, uint64_t hash);

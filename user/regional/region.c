@@ -182,7 +182,7 @@ static int start_shard(struct region *r, uint32_t i, int64_t now_ns)
 	s->flush_ns = s->delta_ns - MIN(interval_ns / 8, 100 * NS_PER_MS);
 	for (uint32_t g = 0; g < s->n_heard; g++)
 		s->heard[g].at_ns = now_ns;
-	/* Whoever folded this before may not have told all of it: every open window once. */
+	/* A reader that lost something hears of every open window once more. */
 	windows_mark(&s->windows, true);
 	s->oldest_change_ns = 0;
 	return stream_seek(r->edge, s->number, s->next);
@@ -209,8 +209,12 @@ int region_open(struct region *r, struct stream_error *ret_error)
 		e = open_outlet(&r->deltas, ret_error);
 	if (e == 0)
 		e = open_outlet(&r->alerts, ret_error);
-	if (e == 0)
+	if (e == 0) {
+		struct log_id log = stream_identity(r->back);
+
+		delta_find_told(r, &log);
 		e = claim(r, ret_error);
+	}
 	now_ns = clock_mono_ns();
 	for (uint32_t i = 0; i < r->n_shards && e == 0; i++)
 		e = start_shard(r, i, now_ns);

@@ -108,6 +108,8 @@ int region_run(struct region *r);
 /* The one place where data leaves the region: sends what has changed in a shard since its last delta.  0, or negative errno
  * of the outlet: it stays changed. */
 int delta_send(struct region *r, struct shard *s);
+/* Of each shard, what region.deltas has told of this log: told_end.  What cannot be read has not been told. */
+void delta_find_told(struct region *r, const struct log_id *log);
 /* One line of region.alerts. */
 int alert_send(struct region *r, const struct shard *s, const struct notice *n);
 

@@ -102,6 +102,7 @@ struct shard {
 	struct shard_totals totals;
 	uint64_t covered;    /* of edge.telemetry */
 	uint64_t folded_end; /* of region.log: as_of */
+	uint64_t told_end;   /* of region.log: what deltas had told before the claim */
 	int64_t dropped_until_ns;
 	int64_t oldest_change_ns; /* wall clock; 0: nothing has changed since the last delta */
 	struct notice notices[NOTICES_MAX];

@@ -62,6 +62,7 @@ static inline void rig_init(struct rig *g, const char *more)
 	struct registry_error error;
 	char url[128];
 
+	log_setup("test", LOG_ERROR, LOG_LOGFMT);
 	memset(g, 0, sizeof(*g));
 	strcpy(g->dir, "/tmp/sluice-region-XXXXXX");
 	must(mkdtemp(g->dir));
@@ -135,7 +136,7 @@ struct reading {
 };
 
 struct parcel { /* an envelope */
-	const char *gateway;
+	const char *gateway, *region; /* region NULL: eu */
 	uint8_t spool;
 	uint32_t shard;
 	uint64_t first;
@@ -170,7 +171,7 @@ static inline void parcel_bytes(struct rig *g, const struct parcel *p, struct bu
 	CLEANUP(buf_done) struct buf block = BUF_INIT, payload = BUF_INIT;
 	struct envelope e = {
 		.gateway_id = SLICE_STR(p->gateway),
-		.home_region = SLICE_STR("eu"),
+		.home_region = SLICE_STR(p->region ? p->region : "eu"),
 		.lane = p->backlog ? ENVELOPE_BACKLOG : ENVELOPE_LIVE,
 		.shard = p->shard,
 		.ordinal_first = p->first,
@@ -326,7 +327,7 @@ struct told {
 	int64_t watermark_ns[RIG_SHARDS];
 	uint64_t unique, duplicates; /* the last of each shard, summed */
 	uint64_t unique_of[RIG_SHARDS], duplicates_of[RIG_SHARDS], as_of[RIG_SHARDS];
-	double completeness;
+	double completeness[RIG_SHARDS];
 	Sluice__V1__ConsolidatedEnvelope **messages;
 };
 
@@ -357,7 +358,7 @@ static inline void take_delta(struct told *t, Sluice__V1__ConsolidatedEnvelope *
 	t->watermark_ns[shard] = m->watermark_ns;
 	t->unique_of[shard] = m->unique;
 	t->duplicates_of[shard] = m->duplicates;
-	t->completeness = m->completeness;
+	t->completeness[shard] = m->completeness;
 	for (size_t i = 0; i < m->n_windows; i++)
 		take_window(t, shard, m->windows[i]);
 	t->notices = realloc(t->notices, (t->n_notices + m->n_notices + 1) * sizeof(Sluice__V1__Notice *));
@@ -404,11 +405,12 @@ static inline void told_done(struct told *t)
 }
 #define TOLD CLEANUP(told_done) struct told
 
-/* The first window of this minute and metric, over all shards and types but the one type. */
-static inline const Sluice__V1__Window *told_window(const struct told *t, int64_t start_ns, const char *type, const char *metric)
+static inline const Sluice__V1__Window *told_window(const struct told *t, uint32_t shard, int64_t start_ns, const char *type,
+						     const char *metric)
 {
 	for (size_t i = 0; i < t->n; i++)
-		if (t->windows[i]->start_ns == start_ns && !strcmp(t->windows[i]->type, type) && !strcmp(t->windows[i]->metric, metric))
+		if (t->shard[i] == shard && t->windows[i]->start_ns == start_ns && !strcmp(t->windows[i]->type, type) &&
+		    !strcmp(t->windows[i]->metric, metric))
 			return t->windows[i];
 	return NULL;
 }
