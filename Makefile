@@ -178,6 +178,14 @@ $(O)/tests/bench/%: $(O)/obj/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
+# A program's parsers are fuzzed by tests/fuzz/fuzz_PROGRAM_X.c.
+define fuzz_of_program
+$(O)/tests/fuzz/fuzz_$(1)_%: $(O)/obj/tests/fuzz/fuzz_$(1)_%.o $(call prog_objs,$(1)) $(LIB)
+	$$(call say,LINK,$$@)
+	$$(Q)mkdir -p $$(@D) && $$(CC) $$(LDFLAGS_ALL) -fsanitize=fuzzer -o $$@ $$^ $$(LIBS_ALL)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call fuzz_of_program,$(p))))
+
 $(O)/tests/fuzz/%: $(O)/obj/tests/fuzz/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -fsanitize=fuzzer -o $@ $^ $(LIBS_ALL)

@@ -85,7 +85,8 @@ static void name_owner(struct aggregator *a)
 	char host[128] = "host";
 
 	gethostname(host, sizeof(host) - 1);
-	snprintf(a->owner, sizeof(a->owner), "%.120s:%d", *a->settings->node_id ? a->settings->node_id : host, getpid());
+	snprintf(a->owner, sizeof(a->owner), "%.120s:%d", *a->settings->node_id ? a->settings->node_id : host,
+		 getpid());
 }
 
 int aggregator_new(struct aggregator **ret, const struct settings *settings, struct stream_error *ret_error)

@@ -1,6 +1,7 @@
 /* sluice-aggregator: the regions' deltas come in, windows and alerts of the world go out.  See DESIGN section 7.
  *
- * One thread does the work (session.h); each region's stream has a reader of its own (source.h), the admin port another.
+ * One thread does the work (session.h); each region's stream has a reader of its own (source.h), the admin port
+ * another.
  */
 #pragma once
 

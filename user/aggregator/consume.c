@@ -112,8 +112,9 @@ static int check_item(const struct member *m, const struct source_item *item, st
 	if (r < 0)
 		return r;
 	if (strcmp(d.message->region_id, m->name) != 0 || d.message->partition_key != item->partition) {
-		snprintf(why->text, sizeof(why->text), "it is of region %s, shard %" PRIu32 ", but stands in partition %" PRIu32
-			 " of region %s", d.message->region_id, d.message->partition_key, item->partition, m->name);
+		snprintf(why->text, sizeof(why->text),
+			 "it is of region %s, shard %" PRIu32 ", but stands in partition %" PRIu32 " of region %s",
+			 d.message->region_id, d.message->partition_key, item->partition, m->name);
 		r = -EBADMSG;
 	}
 	delta_done(&d);
@@ -143,8 +144,9 @@ static int set_aside(struct session *s, const struct member *m, const struct sou
 		return -ENOMEM;
 	sluice__v1__aside__pack(&aside, into);
 	if (log_limit_pass(&limit, &suppressed))
-		log_warn("a delta cannot be used and is set aside", F_STR("region", m->name), F_U64("partition", item->partition),
-			 F_U64("offset", item->offset), F_STR("reason", why->text), F_U64("suppressed", suppressed));
+		log_warn("a delta cannot be used and is set aside", F_STR("region", m->name),
+			 F_U64("partition", item->partition), F_U64("offset", item->offset), F_STR("reason", why->text),
+			 F_U64("suppressed", suppressed));
 	return append_taken(s, OWNED_ASIDE, buf_slice(&packed));
 }
 

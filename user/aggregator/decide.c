@@ -12,7 +12,8 @@ struct outlook {
 	double completeness;
 };
 
-/* A region below the end is missing when it is dark, and in a minute that was settled without it until it has caught up. */
+/* A region below the end is missing when it is dark, and in a minute that was settled without it until it has caught
+ * up. */
 static void look(struct outlook *ret, const struct decide_region *regions, size_t n, const struct minute *m)
 {
 	int64_t end_ns = minute_end_ns(m->start_ns);

@@ -1,4 +1,5 @@
-/* What is to become of the minutes: the decider looks at the folded state and at the regions, and has decisions appended.
+/* What is to become of the minutes: the decider looks at the folded state and at the regions, and has decisions
+ * appended.
  *
  * final      the watermark of every configured region is at or past the minute's end;
  * partial    the same over the live ones, and those that are not there are dark;

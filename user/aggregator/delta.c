@@ -64,8 +64,8 @@ static int read_window(struct delta_window *ret, const window_message *m, struct
 	if (!name_fits(m->type) || !name_fits(m->metric))
 		return refuse(why, "a type or metric is longer than %d bytes", DELTA_NAME_MAX);
 	if (m->sum.len != sizeof(v->sum) || m->sum_squares.len != sizeof(v->sum_squares))
-		return refuse(why, "sums of %zu and %zu bytes instead of %zu and %zu", m->sum.len, m->sum_squares.len, sizeof(v->sum),
-			      sizeof(v->sum_squares));
+		return refuse(why, "sums of %zu and %zu bytes instead of %zu and %zu", m->sum.len, m->sum_squares.len,
+			      sizeof(v->sum), sizeof(v->sum_squares));
 	if (m->count > 0 && (!isfinite(m->min) || !isfinite(m->max) || m->min > m->max))
 		return refuse(why, "a window's min and max are no range");
 	ret->start_ns = m->start_ns;
@@ -85,7 +85,8 @@ static int read_window(struct delta_window *ret, const window_message *m, struct
 
 static int check_notice(const Sluice__V1__Notice *n, struct delta_why *why)
 {
-	if (!name_fits(n->rule) || !name_fits(n->device_id) || !name_fits(n->type) || !name_fits(n->place) || !name_fits(n->metric))
+	if (!name_fits(n->rule) || !name_fits(n->device_id) || !name_fits(n->type) || !name_fits(n->place) ||
+	    !name_fits(n->metric))
 		return refuse(why, "a notice has a name longer than %d bytes", DELTA_NAME_MAX);
 	if (!isfinite(n->value) || !isfinite(n->expected) || !isfinite(n->score))
 		return refuse(why, "a notice's value, expected or score is not finite");
@@ -97,7 +98,8 @@ static int check_head(const delta_message *m, struct delta_why *why)
 	size_t region_len = strnlen(m->region_id, DELTA_REGION_MAX + 1);
 
 	if (m->version != DELTA_VERSION)
-		return refuse(why, "version %" PRIu32 " instead of %d: an aggregator of that version is needed", m->version, DELTA_VERSION);
+		return refuse(why, "version %" PRIu32 " instead of %d: an aggregator of that version is needed",
+			      m->version, DELTA_VERSION);
 	if (region_len == 0 || region_len > DELTA_REGION_MAX)
 		return refuse(why, "region_id has not 1 to %d bytes", DELTA_REGION_MAX);
 	if (m->partition_key >= DELTA_SHARDS_MAX)

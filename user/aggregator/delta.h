@@ -1,7 +1,7 @@
 /* ConsolidatedEnvelope (proto/delta.proto) as the aggregator takes it: unpacked, and checked to the last array.
  *
- * What passes here can be folded without another question; so it is asked before a delta is appended, and the same bytes
- * give the same answer when the log is folded.
+ * What passes here can be folded without another question; so it is asked before a delta is appended, and the same
+ * bytes give the same answer when the log is folded.
  */
 #pragma once
 

@@ -9,9 +9,10 @@
 
 static bool same_values(const struct window_values *a, const struct window_values *b)
 {
-	if (a->count != b->count || a->devices != b->devices || a->sum != b->sum || a->min != b->min || a->max != b->max ||
-	    a->not_finite != b->not_finite || a->out_of_range != b->out_of_range || a->late != b->late ||
-	    memcmp(&a->sum_squares, &b->sum_squares, sizeof(a->sum_squares)) || a->histogram.n != b->histogram.n)
+	if (a->count != b->count || a->devices != b->devices || a->sum != b->sum || a->min != b->min ||
+	    a->max != b->max || a->not_finite != b->not_finite || a->out_of_range != b->out_of_range ||
+	    a->late != b->late || memcmp(&a->sum_squares, &b->sum_squares, sizeof(a->sum_squares)) ||
+	    a->histogram.n != b->histogram.n)
 		return false;
 	for (uint32_t i = 0; i < a->histogram.n; i++)
 		if (a->histogram.buckets[i].index != b->histogram.buckets[i].index ||
@@ -34,7 +35,8 @@ static void conflict(struct state *s, const struct shard *shard, uint64_t as_of,
 
 	s->counts.tag_conflicts++;
 	if (log_limit_pass(&limit, &suppressed))
-		log_error("two truths under one tag: the region's log was replaced without raising its generation, or damaged",
+		log_error("two truths under one tag: the region's log was replaced without raising its generation, or "
+			  "damaged",
 			  F_STR("what", what), F_STR("region", shard->region->name), F_U64("shard", shard->number),
 			  F_U64("as_of", as_of), F_U64("suppressed", suppressed));
 }
@@ -169,11 +171,17 @@ static int fold_data(struct state *s, const struct owned_record *record)
 
 /* ------------------------------------------------------------------ one decision */
 
-static void propose(struct state *s, const struct window *w, const struct detection *found, int64_t start_ns, double mean)
+static void propose(struct state *s, const struct window *w, const struct detection *found, int64_t start_ns,
+		    double mean)
 {
 	const struct series *series = &s->series[w->series];
-	struct proposal p = { .series = w->series, .cleared = found->cleared, .start_ns = start_ns, .onset_ns = found->onset_ns,
-			      .value = mean, .expected = found->expected, .score = found->score };
+	struct proposal p = { .series = w->series,
+			      .cleared = found->cleared,
+			      .start_ns = start_ns,
+			      .onset_ns = found->onset_ns,
+			      .value = mean,
+			      .expected = found->expected,
+			      .score = found->score };
 
 	if (s->n_proposals == STATE_PROPOSALS_MAX ||
 	    alert_id(RULE_WINDOW_SPIKE, series->type, series->metric, found->onset_ns, &p.id) < 0) {
@@ -234,7 +242,7 @@ static int apply(struct state *s, const Sluice__V1__WindowDecision *decision, ui
 	for (uint32_t i = 0; i < m->n_windows && r == 0; i++)
 		if (m->windows[i].dirty || m->windows[i].settled < m->settled)
 			r = publish(s, &m->windows[i], m->settled, decision, version);
-	if (r < 0 || m->settled == SETTLED_NOT)
+	if (r < 0 || m->settled < (s->options.event_clock ? SETTLED_FINAL : SETTLED_PARTIAL))
 		return r;
 	s->settled_ns = s->any_settled ? MAX(s->settled_ns, minute_end_ns(m->start_ns)) : minute_end_ns(m->start_ns);
 	s->any_settled = true;
@@ -263,7 +271,8 @@ static void forget_proposal(struct state *s, uint64_t id, bool cleared)
 {
 	for (uint32_t i = 0; i < s->n_proposals; i++)
 		if (s->proposals[i].id == id && s->proposals[i].cleared == cleared) {
-			memmove(s->proposals + i, s->proposals + i + 1, (s->n_proposals - i - 1) * sizeof(*s->proposals));
+			memmove(s->proposals + i, s->proposals + i + 1,
+				(s->n_proposals - i - 1) * sizeof(*s->proposals));
 			s->n_proposals--;
 			return;
 		}
@@ -279,9 +288,16 @@ static int fold_alert(struct state *s, const struct owned_record *record)
 		return 0;
 	}
 
-	struct alert a = { .version = record->offset, .cleared = w->cleared, .rule = w->rule, .type = w->type, .metric = w->metric,
-			   .value = w->value, .expected = w->expected, .score = w->score,
-			   .event_ns = w->start_ns, .onset_ns = w->onset_ns };
+	struct alert a = { .version = record->offset,
+			   .cleared = w->cleared,
+			   .rule = w->rule,
+			   .type = w->type,
+			   .metric = w->metric,
+			   .value = w->value,
+			   .expected = w->expected,
+			   .score = w->score,
+			   .event_ns = w->start_ns,
+			   .onset_ns = w->onset_ns };
 
 	r = alert_id(w->rule, w->type, w->metric, w->onset_ns, &a.id);
 	if (r == 0)

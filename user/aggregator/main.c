@@ -15,7 +15,9 @@
 
 static int parse(int argc, char **argv, const char **ret_config)
 {
-	static const struct option options[] = { { "config", required_argument, NULL, 'c' }, { "help", no_argument, NULL, 'h' }, { 0 } };
+	static const struct option options[] = { { "config", required_argument, NULL, 'c' },
+						 { "help", no_argument, NULL, 'h' },
+						 { 0 } };
 	int option;
 
 	*ret_config = NULL;

@@ -36,7 +36,8 @@ static uint64_t version_of(struct slice line)
 }
 
 /* Reads from `first` on until the record before `end` has been seen. */
-static int read_tail(struct output *o, struct stream *reader, uint32_t partition, uint64_t end, output_line *line, void *context)
+static int read_tail(struct output *o, struct stream *reader, uint32_t partition, uint64_t end, output_line *line,
+		     void *context)
 {
 	struct stream_record records[RECORDS];
 	int64_t deadline_ns = clock_mono_ns() + TAIL_WAIT_NS;
@@ -77,7 +78,8 @@ static int look_at_end(struct output *o, const char *url, bool development, outp
 		stream_leave(reader, p);
 	}
 	if (r < 0 && reader)
-		snprintf(ret_error->text, sizeof(ret_error->text), "the end of %s cannot be read: %s", url, strerror(-r));
+		snprintf(ret_error->text, sizeof(ret_error->text), "the end of %s cannot be read: %s", url,
+			 strerror(-r));
 	stream_close(reader);
 	return r;
 }

@@ -1,8 +1,8 @@
 /* A projection: what the records of global.log come to, as JSON lines in a stream of its own.
  *
- * Each line carries "version":"N", the offset in global.log of the record that it came from.  Versions ascend within a partition, so
- * what was already written is seen from its end: a restarted owner folds its log and writes again only what has that version
- * or a higher one.  Writing a line twice is harmless: readers take the highest version of a key.
+ * Each line carries "version":"N", the offset in global.log of the record that it came from.  Versions ascend within a
+ * partition, so what was already written is seen from its end: a restarted owner folds its log and writes again only
+ * what has that version or a higher one.  Writing a line twice is harmless: readers take the highest version of a key.
  *
  * Threads: one.
  */
@@ -31,8 +31,8 @@ uint64_t output_newest(const struct output *o);
 /* Whether a line of this key's hash and version may be missing. */
 bool output_wants(const struct output *o, uint64_t key, uint64_t version);
 
-/* Writes a line, waiting for room in the queue as long as it takes or until the program is to stop (-ECANCELED).  stamp_ns
- * comes back with the confirmation; 0: it does not. */
+/* Writes a line, waiting for room in the queue as long as it takes or until the program is to stop
+ * (-ECANCELED).  stamp_ns comes back with the confirmation; 0: it does not. */
 int output_append(struct output *o, uint64_t key, struct slice line, int64_t stamp_ns);
 
 /* Called for each confirmed line that had a stamp. */

@@ -1,4 +1,5 @@
-/* The newest lines of a projection, for the admin port: a bounded list in which a line replaces an older one of its key.
+/* The newest lines of a projection, for the admin port: a bounded list in which a line replaces an older one of its
+ * key.
  *
  * Threads: any.
  */

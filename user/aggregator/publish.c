@@ -56,7 +56,8 @@ static void log_alert(const struct alert *a)
 	}
 	log_info(a->cleared ? "alert cleared" : "alert raised", F_HEX("alert_id", a->id), F_STR("rule", a->rule),
 		 F_STR("region", a->region ? a->region : ""), F_STR("device_id", a->device_id ? a->device_id : ""),
-		 F_STR("type", a->type), F_STR("metric", a->metric), F_DBL("value", a->value), F_DBL("expected", a->expected));
+		 F_STR("type", a->type), F_STR("metric", a->metric), F_DBL("value", a->value),
+		 F_DBL("expected", a->expected));
 	log_trace_set(NULL);
 }
 
@@ -98,7 +99,9 @@ static void delta_folded(void *context, const struct delta *d)
 
 struct state_sink publish_sink(struct session *s)
 {
-	return (struct state_sink){ .window = publish_window, .alert = publish_alert, .delta = delta_folded, .context = s };
+	return (struct state_sink){
+		.window = publish_window, .alert = publish_alert, .delta = delta_folded, .context = s
+	};
 }
 
 /* ------------------------------------------------------------------ the streams behind it */
@@ -121,10 +124,12 @@ static void old_alert(void *context, struct slice line)
 int publish_open(struct session *s)
 {
 	const struct settings *settings = s->setup.settings;
-	int r = output_open(&s->windows, settings->streams_global_windows, settings->streams_development, old_window, s, s->error);
+	int r = output_open(&s->windows, settings->streams_global_windows, settings->streams_development, old_window, s,
+			    s->error);
 
 	if (r == 0)
-		r = output_open(&s->alerts, settings->streams_global_alerts, settings->streams_development, old_alert, s, s->error);
+		r = output_open(&s->alerts, settings->streams_global_alerts, settings->streams_development, old_alert,
+				s, s->error);
 	return r;
 }
 

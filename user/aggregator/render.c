@@ -49,8 +49,8 @@ static void append_region_as_of(struct buf *b, const struct region *region)
 
 		const char *quote = shard->as_of > 1ULL << 53 ? "\"" : "";
 
-		buf_printf(b, "%s[%" PRIu32 ",%" PRIu32 ",%s%" PRIu64 "%s]", comma, shard->number, shard->log.generation, quote,
-			   shard->as_of, quote);
+		buf_printf(b, "%s[%" PRIu32 ",%" PRIu32 ",%s%" PRIu64 "%s]", comma, shard->number,
+			   shard->log.generation, quote, shard->as_of, quote);
 		comma = ",";
 	}
 	buf_append_u8(b, ']');

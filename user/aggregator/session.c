@@ -58,7 +58,8 @@ static int claim(struct session *s)
 	if (newest > owned_log_epoch(s->log, GLOBAL)) {
 		snprintf(s->error->text, sizeof(s->error->text),
 			 "%.50s or %.50s has version %" PRIu64 ", which %.50s never had: create all three anew",
-			 settings->streams_global_windows, settings->streams_global_alerts, newest, settings->streams_global_log);
+			 settings->streams_global_windows, settings->streams_global_alerts, newest,
+			 settings->streams_global_log);
 		return -EINVAL;
 	}
 	return 0;
@@ -84,13 +85,17 @@ int session_open(struct session **ret, const struct session_setup *setup, struct
 		return -ENOMEM;
 
 	struct state_sink sink = publish_sink(s);
+	struct state_options options = {
+		.horizon_ns = setup->settings->aggregator_correction_horizon_ms * NS_PER_MS,
+		.event_clock = setup->settings->streams_clock == CLOCK_EVENT,
+	};
 
 	*ret_error->text = '\0';
 	s->setup = *setup;
 	s->error = ret_error;
 	s->outlook = calloc(setup->n_members, sizeof(*s->outlook));
 
-	int r = s->outlook ? state_init(&s->state, setup->settings->aggregator_correction_horizon_ms * NS_PER_MS, &sink) : -ENOMEM;
+	int r = s->outlook ? state_init(&s->state, &options, &sink) : -ENOMEM;
 
 	if (r == 0)
 		r = publish_open(s);

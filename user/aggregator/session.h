@@ -1,7 +1,8 @@
-/* From a claim of global.log to its loss: consumes the regions' deltas, decides about minutes, publishes what is confirmed.
+/* From a claim of global.log to its loss: consumes the regions' deltas, decides about minutes, publishes what is
+ * confirmed.
  *
- *     deltas --append DATA--> global.log --confirmed--> fold --DECIDE--> global.log --confirmed--> fold --> global.windows
- *                                                       fold of notices and ALERT ------------------------> global.alerts
+ *     deltas --DATA--> global.log --confirmed--> fold --DECIDE--> global.log --confirmed--> fold --> global.windows
+ *                                                fold of notices and of ALERT -------------------> global.alerts
  *
  * A session that fails is freed and a new one is opened: all that it knew stands in the log.
  *
@@ -45,8 +46,8 @@ struct session;
 int session_open(struct session **ret, const struct session_setup *setup, struct stream_error *ret_error);
 void session_free(struct session *s);
 
-/* One round: waits for something to do until the deadline at most, and does it.  0; -ESTALE when another aggregator has claimed the
- * log; negative errno: the session is over, ret_error says what failed. */
+/* One round: waits for something to do until the deadline at most, and does it.  0; -ESTALE when another aggregator
+ * has claimed the log; negative errno: the session is over, ret_error says what failed. */
 int session_step(struct session *s, int64_t deadline_ns, struct stream_error *ret_error);
 /* Waits for confirmations of what was written. */
 void session_settle(struct session *s, int64_t deadline_ns);

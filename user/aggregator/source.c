@@ -61,7 +61,8 @@ static bool wait_until(struct source *s, int64_t mono_ns)
 
 static void back_off(struct source *s, unsigned attempt)
 {
-	int64_t until_ns = clock_mono_ns() + rand_backoff(BACKOFF_BASE_MS, BACKOFF_CAP_MS, MIN(attempt, 16u)) * NS_PER_MS;
+	int64_t until_ns = clock_mono_ns() +
+			   rand_backoff(BACKOFF_BASE_MS, BACKOFF_CAP_MS, MIN(attempt, 16u)) * NS_PER_MS;
 
 	pthread_mutex_lock(&s->lock);
 	while (!s->stopping && clock_mono_ns() < until_ns)
@@ -220,8 +221,8 @@ static void failed(struct source *s, const char *sentence, unsigned attempt)
 	pthread_mutex_unlock(&s->lock);
 	wake(s);
 	if ((attempt & (attempt - 1)) == 0) /* the 1st, 2nd, 4th, ... time */
-		log_warn("a region's deltas cannot be read, trying again", F_STR("region", s->name), F_STR("reason", sentence),
-			 F_U64("attempt", attempt));
+		log_warn("a region's deltas cannot be read, trying again", F_STR("region", s->name),
+			 F_STR("reason", sentence), F_U64("attempt", attempt));
 }
 
 static void *source_run(void *context)
@@ -263,7 +264,10 @@ int source_new(struct source **ret, const char *name, const char *url, bool deve
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct source){ .name = strdup(name), .url = strdup(url), .development = development, .wake_fd = wake_fd };
+	s->name = strdup(name);
+	s->url = strdup(url);
+	s->development = development;
+	s->wake_fd = wake_fd;
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_condattr_init(&monotonic);
 	pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);

@@ -1,11 +1,11 @@
-/* One region's deltas: a thread of its own reads all partitions of the stream, so that a region that does not answer holds up
- * nobody else.
+/* One region's deltas: a thread of its own reads all partitions of the stream, so that a region that does not answer
+ * holds up nobody else.
  *
  *     connecting --(opened)--> open --(source_begin)--> reading --(source_rewind)--> open
  *         ^______________________ any error, with backoff ___________|
  *
- * Where reading begins is for the owner of global.log to say: positions are covered there.  What was read waits in a bounded
- * queue; while it is full the thread does not read on.
+ * Where reading begins is for the owner of global.log to say: positions are covered there.  What was read waits in a
+ * bounded queue; while it is full the thread does not read on.
  *
  * Threads: all functions may be called by one thread, the source's own works behind them.
  */
@@ -33,7 +33,8 @@ struct source_stats {
 	bool connected;
 };
 
-/* wake_fd: an eventfd that is written when there is something to take or to begin; stays the caller's.  0; -ENOMEM; -EAGAIN. */
+/* wake_fd: an eventfd that is written when there is something to take or to begin; stays the caller's.  0; -ENOMEM;
+ * -EAGAIN. */
 int source_new(struct source **ret, const char *name, const char *url, bool development, int wake_fd);
 /* Ends the thread; it may take until the backend gives up connecting.  Takes NULL. */
 void source_free(struct source *s);

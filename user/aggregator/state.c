@@ -7,10 +7,10 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-int state_init(struct state *s, int64_t horizon_ns, const struct state_sink *sink)
+int state_init(struct state *s, const struct state_options *options, const struct state_sink *sink)
 {
 	memset(s, 0, sizeof(*s));
-	s->horizon_ns = horizon_ns;
+	s->options = *options;
 	s->sink = *sink;
 	s->proposals = calloc(STATE_PROPOSALS_MAX, sizeof(*s->proposals));
 	s->regions = calloc(STATE_REGIONS_MAX, sizeof(struct region *));
@@ -237,7 +237,7 @@ static void forget_first(struct state *s, uint32_t n)
 
 bool state_is_too_late(const struct state *s, int64_t start_ns)
 {
-	return s->any_settled && (int128)minute_end_ns(start_ns) + s->horizon_ns < s->settled_ns;
+	return s->any_settled && (int128)minute_end_ns(start_ns) + s->options.horizon_ns < s->settled_ns;
 }
 
 void state_forget_old(struct state *s)
@@ -289,7 +289,8 @@ int window_get(struct minute *minute, uint32_t series, struct window **ret)
 
 		if (r < 0)
 			return r;
-		memmove(minute->windows + at + 1, minute->windows + at, (minute->n_windows - at) * sizeof(*minute->windows));
+		memmove(minute->windows + at + 1, minute->windows + at,
+			(minute->n_windows - at) * sizeof(*minute->windows));
 		minute->windows[at] = (struct window){ .series = series };
 		minute->n_windows++;
 	}

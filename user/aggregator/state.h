@@ -1,17 +1,19 @@
 /* What the aggregator knows: a fold of global.log and of nothing else.
  *
- * DATA    each delta: per (window, region, shard) the highest tag (log_id.generation, as_of) wins, whatever the order of arrival;
- *         the same tag with other content is an alarm (tag_conflicts) and changes nothing.
- * DECIDE  a minute becomes early, partial, final or corrected: the windows that it covers are published, with the record's offset as their
- *         version.  It covers those that changed since they were last published, and those that were last published as less
- *         settled than the minute is now.
+ * DATA    each delta: per (window, region, shard) the highest tag (log_id.generation, as_of) wins, whatever the order
+ *         of arrival; the same tag with other content is an alarm (tag_conflicts) and changes nothing.
+ * DECIDE  a minute becomes early, partial, final or corrected: the windows that it covers are published, with the
+ *         record's offset as their version.  It covers those that changed since they were last published, and those
+ *         that were last published as less settled than the minute is now.
  * ALERT   an anomaly of windows is published.
  *
- * Whoever folds the same records has the same state and publishes the same bytes.  What is published goes to a sink, together with its
- * version; what becomes of it is not the state's concern.
+ * Whoever folds the same records has the same state and publishes the same bytes.  What is published goes to a sink,
+ * together with its version; what becomes of it is not the state's concern.
  *
- * A minute is forgotten when a minute more than the correction horizon later has been settled (partial or final); what comes for it
- * then is counted as too late.  All tables are bounded; what does not fit is counted in `refused`.
+ * A minute is forgotten when a minute more than the correction horizon later has been settled; what comes for it then
+ * is counted as too late.  Settled means partial or final, but only final where event time runs faster than the clock
+ * by which a region is found dark (streams.clock: event): a pause of seconds would there cost a region its hours.
+ * All tables are bounded; what does not fit is counted in `refused`.
  *
  * Threads: one.
  */
@@ -133,8 +135,13 @@ struct state_counts {
 	uint64_t alerts;
 };
 
-struct state {
+struct state_options {
 	int64_t horizon_ns;
+	bool event_clock;
+};
+
+struct state {
+	struct state_options options;
 	struct state_sink sink;
 	struct region **regions; /* by name */
 	uint32_t n_regions;
@@ -144,7 +151,7 @@ struct state {
 	struct minute **minutes; /* by start */
 	uint32_t n_minutes, cap_minutes;
 	bool any_settled;
-	int64_t settled_ns; /* end of the newest settled minute */
+	int64_t settled_ns; /* end of the newest minute that is settled for the horizon's sake */
 	uint64_t known[STATE_ALERTS_KNOWN]; /* ids of alerts, the lowest bit says cleared */
 	uint64_t n_known;
 	struct proposal *proposals;
@@ -153,7 +160,7 @@ struct state {
 };
 
 /* 0 or -ENOMEM. */
-int state_init(struct state *s, int64_t horizon_ns, const struct state_sink *sink);
+int state_init(struct state *s, const struct state_options *options, const struct state_sink *sink);
 void state_done(struct state *s);
 
 /* 0; -ENOMEM; what the sink returned. */

@@ -1,28 +1,29 @@
 /* A spike detector in 72 bytes a series, additions and multiplications only.
  *
  * Level and spread.  Exponentially weighted mean (gain 1/8: it follows a slow wave) and mean absolute deviation (gain
- * 1/32), both plain averages until those gains are reached.  Each value is winsorised before it is learned: it
- * counts with at most three deviations (P. Huber, "Robust estimation of a location parameter", 1964), so a spike
- * hardly moves either.  After a shift of the level the deviation still grows by 1/16 a value and the mean follows by
- * 3/8 of a deviation, so that a lasting shift is accepted after some ten values instead of being reported for ever.
+ * 1/32), both plain averages until those gains are reached.  Each value is winsorised before it is learned: it counts
+ * with at most three deviations (P. Huber, "Robust estimation of a location parameter", 1964), so a spike hardly
+ * moves either.  After a shift of the level the deviation still grows by 1/16 a value and the mean follows by 3/8 of a
+ * deviation, so that a lasting shift is accepted after some ten values instead of being reported for ever.
  *
- * Floor.  A sensor that reports tenths of a degree may be constant for days, and its deviation goes to zero; one step of its
- * resolution is then no news.  So the deviation is never taken for less than the smallest step between
- * two values that was seen.  While all values were equal there is no scale at all, and the first other value is learned,
- * not reported.
+ * Floor.  A sensor that reports tenths of a degree may be constant for days, and its deviation goes to zero; one step
+ * of its resolution is then no news.  So the deviation is never taken for less than the smallest step between two
+ * values that was seen.  While all values were equal there is no scale at all, and the first other value is learned, not
+ * reported.
  *
  * Score.  z = |value - mean| / deviation.  How improbable a large z is depends on the series, so its tail is
- * learned as in peaks over threshold (Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD 2017),
- * in its simplest form, an exponential tail: the share of values with z > 2, and their mean excess over 2.
+ * learned as in peaks over threshold (Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD
+ * 2017), in its simplest form, an exponential tail: the share of values with z > 2, and their mean excess over 2.
  *
  *     P(z) = share * exp(-(z - 2) / excess),     score = 1 - sqrt(P)
  *
- * A Gaussian's tail falls faster than an exponential one, so for noise P is an overestimate: score 0.999 is reached at
- * about 6.5 standard deviations.  It begins with excess = 1, which is more cautious than Gaussian noise deserves, and an outlier
- * teaches at most five times the excess known so far; of a run of anomalous values only the first is learned here.
+ * A Gaussian's tail falls faster than an exponential one, so for noise P is an overestimate: score 0.999 is reached
+ * at about 6.5 standard deviations.  It begins with excess = 1, which is more cautious than Gaussian noise deserves,
+ * and an outlier teaches at most five times the excess known so far; of a run of anomalous values only the first is
+ * learned here.
  *
- * An anomaly ends when a value is ten times less remarkable (1 - score) than the threshold demands: without that margin, a score
- * near the threshold would raise and clear with each value.
+ * An anomaly ends when a value is ten times less remarkable (1 - score) than the threshold demands: without that
+ * margin, a score near the threshold would raise and clear with each value.
  *
  * exp() is computed here because the last bit of libm's differs between versions, and a score decides what is stored.
  *
@@ -62,8 +63,8 @@ void detector_init(struct detector *d)
 	d->last_ns = INT64_MIN;
 }
 
-/* exp(-x) for x >= 0: Taylor of degree 5 at x / 1024, ten times squared.  Relative error below 1e-9 up to x = 30, where scores are
- * decided. */
+/* exp(-x) for x >= 0: Taylor of degree 5 at x / 1024, ten times squared.  Relative error below 1e-9 up to x = 30,
+ * where scores are decided. */
 static double exp_negative(double x)
 {
 	if (!(x < 700))

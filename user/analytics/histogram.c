@@ -1,16 +1,16 @@
 /* Log-linear histogram: buckets cut by the bits of the double itself.
  *
- * A positive double's bits, read as an integer, ascend with its value.  Their upper 18 bits are sign, exponent and the
- * six leading bits of the mantissa, so bits >> 46 numbers buckets of which 64 make an octave, all of one width within
- * it.  (HdrHistogram, G. Tene, has the same shape over integers; DDSketch, Masson et al., VLDB 2019, the same promise with
- * a logarithm.)  A bucket of the octave 2^e is 2^e / 64 wide and no value in it is below 2^e: its midpoint is at most
- * 2^e / 128 away from any of them, 1/128 = 0.78 % of the value.  Doubles below 2^-1022 have fewer bits: there the error
- * is at most half a bucket of 2^-1028.
+ * A positive double's bits, read as an integer, ascend with its value.  Their upper 18 bits are sign, exponent and
+ * the six leading bits of the mantissa, so bits >> 46 numbers buckets of which 64 make an octave, all of one width
+ * within it.  (HdrHistogram, G. Tene, has the same shape over integers; DDSketch, Masson et al., VLDB 2019, the same
+ * promise with a logarithm.)  A bucket of the octave 2^e is 2^e / 64 wide and no value in it is below 2^e: its
+ * midpoint is at most 2^e / 128 away from any of them, 1/128 = 0.78 % of the value.  Doubles below 2^-1022 have fewer
+ * bits: there the error is at most half a bucket of 2^-1028.
  *
  * Index 0 is zero alone, so the smallest of all (bits >> 46 == 0) are counted with their neighbours in bucket 1.
  *
- * Cost: histogram_add() is a binary search, and a move of 16 bytes a larger bucket when the bucket is new; merging is linear in
- * both.
+ * Cost: histogram_add() is a binary search, and a move of 16 bytes a larger bucket when the bucket is new; merging is
+ * linear in both.
  */
 #include "analytics/histogram.h"
 

@@ -1,8 +1,8 @@
 /* Sums that do not depend on the order of what is added: integers instead of doubles.
  *
- * A value below 1e18 is below 2^90 at scale 1e-9, its square below 2^180 at scale 1e-18: an int128 holds the sum of 2^37
- * of the largest values, an int256 the sum of 2^75 of the largest squares.  Additions wrap around instead of being
- * undefined, so that what a stranger's record claims does no harm.
+ * A value below 1e18 is below 2^90 at scale 1e-9, its square below 2^180 at scale 1e-18: an int128 holds the sum of
+ * 2^37 of the largest values, an int256 the sum of 2^75 of the largest squares.  Additions wrap around instead of
+ * being undefined, so that what a stranger's record claims does no harm.
  */
 #include "analytics/window.h"
 
@@ -168,7 +168,10 @@ void window_values_append_json(struct buf *b, const struct window_values *w)
 	static const struct {
 		const char *key;
 		double q;
-	} quantiles[] = { { ",\"quantiles\":{\"0.5\":", 0.5 }, { ",\"0.9\":", 0.9 }, { ",\"0.95\":", 0.95 }, { ",\"0.99\":", 0.99 } };
+	} quantiles[] = { { ",\"quantiles\":{\"0.5\":", 0.5 },
+			  { ",\"0.9\":", 0.9 },
+			  { ",\"0.95\":", 0.95 },
+			  { ",\"0.99\":", 0.99 } };
 	bool any = w->count > 0;
 	char sum[96], squares[96];
 

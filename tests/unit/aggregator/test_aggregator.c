@@ -25,8 +25,12 @@ static void close_world(struct world *w)
 static void send_window(const struct world *w, const char *region, uint32_t shard, uint64_t as_of, int64_t watermark_ns,
 			struct test_window window)
 {
-	send_delta(w, &(struct test_delta){ .region = region, .shard = shard, .as_of = as_of, .watermark_ns = watermark_ns,
-					    .windows = &window, .n_windows = 1 });
+	send_delta(w, &(struct test_delta){ .region = region,
+					    .shard = shard,
+					    .as_of = as_of,
+					    .watermark_ns = watermark_ns,
+					    .windows = &window,
+					    .n_windows = 1 });
 }
 
 static void a_window_is_early_while_it_changes_and_final_when_all_regions_have_passed_it(void)
@@ -70,12 +74,16 @@ static void keys_stand_in_their_order_without_blanks(void)
 
 	CLEANUP(lines_done) struct lines l = read_lines(&w, "global.windows");
 	char expected[1024];
-	const char *version = strstr(l.text[l.n - 1], "\"version\":\"") + 11, *decided = strstr(l.text[l.n - 1], "\"decided_ns\":\"") + 14;
+	const char *version = strstr(l.text[l.n - 1], "\"version\":\"") + 11,
+		   *decided = strstr(l.text[l.n - 1], "\"decided_ns\":\"") + 14;
 
 	snprintf(expected, sizeof(expected),
-		 "{\"window_start_ns\":\"%" PRId64 "\",\"type\":\"mote\",\"metric\":\"a \\\"b\\\"\",\"version\":\"%llu\",\"status\":\"final\","
-		 "\"completeness\":1,\"missing\":[],\"count\":1,\"devices\":1,\"sum\":\"1\",\"sum_squares\":\"1\",\"min\":1,\"max\":1,"
-		 "\"quantiles\":{\"0.5\":1,\"0.9\":1,\"0.95\":1,\"0.99\":1},\"not_finite\":0,\"out_of_range\":0,\"late\":0,"
+		 "{\"window_start_ns\":\"%" PRId64
+		 "\",\"type\":\"mote\",\"metric\":\"a \\\"b\\\"\",\"version\":\"%llu\",\"status\":\"final\","
+		 "\"completeness\":1,\"missing\":[],\"count\":1,\"devices\":1,\"sum\":\"1\",\"sum_squares\":\"1\","
+		 "\"min\":1,\"max\":1,"
+		 "\"quantiles\":{\"0.5\":1,\"0.9\":1,\"0.95\":1,\"0.99\":1},\"not_finite\":0,\"out_of_range\":0,"
+		 "\"late\":0,"
 		 "\"as_of\":{\"eu\":[[0,1,3],[1,1,3],[2,1,3],[3,1,3]]},\"decided_ns\":\"%llu\"}",
 		 (int64_t)T0, strtoull(version, NULL, 10), strtoull(decided, NULL, 10));
 	CU_ASSERT_STRING_EQUAL(l.text[l.n - 1], expected);
@@ -123,12 +131,33 @@ static void a_silent_region_makes_windows_partial_and_late_data_corrects_them(vo
 	json_decref(line);
 }
 
+/* Its watermark is that of its slowest shard. */
+static void a_region_is_not_past_a_minute_before_all_of_its_shards_were_heard(void)
+{
+	WORLD(w, "  early_interval: 100ms\n");
+	send_window(&w, "eu", 0, 2, T0, (struct test_window)WINDOW(T0, "temperature", 20));
+	send_watermarks(&w, "eu", 3, T0 + MINUTE);
+	for (uint32_t shard = 0; shard < SHARDS - 1; shard++)
+		send_delta(&w, &(struct test_delta){
+				       .region = "us", .shard = shard, .as_of = 1, .watermark_ns = T0 + MINUTE });
+	STEP_UNTIL(&w, window_is(&w, T0, "temperature", "early"));
+	send_window(&w, "eu", 0, 4, T0 + MINUTE, (struct test_window)WINDOW(T0, "temperature", 21));
+	STEP_UNTIL(&w, metric_total(w.metrics, M_WINDOWS, 0) == 2);
+	CU_ASSERT_EQUAL(metric_total(w.metrics, M_WINDOWS, 2), 0);
+	send_delta(&w, &(struct test_delta){
+			       .region = "us", .shard = SHARDS - 1, .as_of = 1, .watermark_ns = T0 + MINUTE });
+	STEP_UNTIL(&w, window_is(&w, T0, "temperature", "final"));
+}
+
 static void a_late_fold_corrects_a_final_window_alone(void)
 {
 	const struct test_window both[] = { WINDOW(T0, "temperature", 20), WINDOW(T0, "light", 5) };
 
 	WORLD(w, FAST);
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 0, .as_of = 2, .watermark_ns = T0, .windows = both, .n_windows = 2 });
+	send_delta(
+		&w,
+		&(struct test_delta){
+			.region = "eu", .shard = 0, .as_of = 2, .watermark_ns = T0, .windows = both, .n_windows = 2 });
 	send_watermarks(&w, "eu", 3, T0 + MINUTE);
 	send_watermarks(&w, "us", 3, T0 + MINUTE);
 	STEP_UNTIL(&w, window_is(&w, T0, "temperature", "final") && window_is(&w, T0, "light", "final"));
@@ -179,8 +208,13 @@ static void the_highest_tag_of_a_shard_wins_whatever_the_order(void)
 	CU_ASSERT_EQUAL(count_of(&w, M_TAG_CONFLICTS), 0);
 
 	/* A new incarnation of the region's log begins again with low offsets. */
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 0, .as_of = 1, .generation = 2, .uuid = "another",
-					     .watermark_ns = T0 + MINUTE, .windows = &(struct test_window)WINDOW(T0, "temperature", 100),
+	send_delta(&w, &(struct test_delta){ .region = "eu",
+					     .shard = 0,
+					     .as_of = 1,
+					     .generation = 2,
+					     .uuid = "another",
+					     .watermark_ns = T0 + MINUTE,
+					     .windows = &(struct test_window)WINDOW(T0, "temperature", 100),
 					     .n_windows = 1 });
 	STEP_UNTIL(&w, window_is(&w, T0, "temperature", "corrected"));
 	line = window_at(&w, T0, "temperature");
@@ -193,8 +227,13 @@ static void another_content_under_the_same_tag_is_an_alarm_and_changes_nothing(v
 	WORLD(w, FAST);
 	send_window(&w, "eu", 0, 9, T0, (struct test_window)WINDOW(T0, "temperature", 1));
 	send_window(&w, "eu", 0, 9, T0, (struct test_window)WINDOW(T0, "temperature", 2));
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 0, .as_of = 99, .uuid = "another", .watermark_ns = T0,
-					     .windows = &(struct test_window)WINDOW(T0, "temperature", 3), .n_windows = 1 });
+	send_delta(&w, &(struct test_delta){ .region = "eu",
+					     .shard = 0,
+					     .as_of = 99,
+					     .uuid = "another",
+					     .watermark_ns = T0,
+					     .windows = &(struct test_window)WINDOW(T0, "temperature", 3),
+					     .n_windows = 1 });
 	send_watermarks(&w, "eu", 10, T0 + MINUTE);
 	send_watermarks(&w, "us", 10, T0 + MINUTE);
 	STEP_UNTIL(&w, window_is(&w, T0, "temperature", "final"));
@@ -233,7 +272,8 @@ static void windows_beyond_the_correction_horizon_are_counted_as_too_late(void)
 {
 	WORLD(w, FAST "  correction_horizon: 2min\n");
 	for (int i = 0; i < 5; i++)
-		send_window(&w, "eu", 0, 2 + (uint64_t)i, T0, (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i));
+		send_window(&w, "eu", 0, 2 + (uint64_t)i, T0,
+			    (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i));
 	send_watermarks(&w, "eu", 10, T0 + 5 * MINUTE);
 	send_watermarks(&w, "us", 10, T0 + 5 * MINUTE);
 	STEP_UNTIL(&w, window_is(&w, T0 + 4 * MINUTE, "temperature", "final"));
@@ -245,6 +285,34 @@ static void windows_beyond_the_correction_horizon_are_counted_as_too_late(void)
 	STEP_UNTIL(&w, window_is(&w, T0 + 2 * MINUTE, "temperature", "corrected"));
 	CU_ASSERT_EQUAL(count_of(&w, M_TOO_LATE), 1);
 	CU_ASSERT(window_is(&w, T0, "temperature", "final"));
+}
+
+/* A replay: hours of event time pass while a region restarts. */
+static void under_an_event_clock_a_silent_region_does_not_move_the_horizon(void)
+{
+	for (int event = 0; event <= 1; event++) {
+		WORLD(w, FAST "  correction_horizon: 2min\n");
+		world_leave(&w);
+		w.settings.streams_clock = event ? CLOCK_EVENT : CLOCK_ARRIVAL;
+		ASSERT_OK(world_claim(&w));
+
+		int64_t next_ns = 0;
+		uint64_t as_of = 100;
+
+		for (int i = 0; i < 5; i++)
+			send_window(&w, "eu", 0, 2 + (uint64_t)i, T0,
+				    (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i));
+		STEP_UNTIL(&w, ({
+			if (clock_mono_ns() >= next_ns) {
+				send_watermarks(&w, "eu", as_of++, T0 + 5 * MINUTE);
+				next_ns = clock_mono_ns() + 200 * NS_PER_MS;
+			}
+			window_is(&w, T0 + 4 * MINUTE, "temperature", "partial");
+		}));
+		send_window(&w, "us", 0, 2, T0, (struct test_window)WINDOW(T0, "temperature", 1));
+		STEP_UNTIL(&w, event ? window_is(&w, T0, "temperature", "corrected") : count_of(&w, M_TOO_LATE) == 1);
+		CU_ASSERT_EQUAL(count_of(&w, M_TOO_LATE), !event);
+	}
 }
 
 /* ------------------------------------------------------------------ order and restart */
@@ -271,10 +339,17 @@ static void history_init(struct history *h)
 		for (uint32_t k = 0; k < i; k++)
 			n += h->count[k] == key;
 		h->count[i] = key;
-		h->windows[i] = (struct test_window){ .start_ns = T0 + key % MINUTES * MINUTE, .type = "mote", .metric = "temperature",
-						      .values = h->values + key, .n = MIN(n, EVENTS - key) };
-		h->deltas[i] = (struct test_delta){ .region = eu_us[key / MINUTES % 2], .shard = key / MINUTES / 2, .as_of = i + 1,
-						    .watermark_ns = T0, .windows = &h->windows[i], .n_windows = 1 };
+		h->windows[i] = (struct test_window){ .start_ns = T0 + key % MINUTES * MINUTE,
+						      .type = "mote",
+						      .metric = "temperature",
+						      .values = h->values + key,
+						      .n = MIN(n, EVENTS - key) };
+		h->deltas[i] = (struct test_delta){ .region = eu_us[key / MINUTES % 2],
+						    .shard = key / MINUTES / 2,
+						    .as_of = i + 1,
+						    .watermark_ns = T0,
+						    .windows = &h->windows[i],
+						    .n_windows = 1 };
 	}
 }
 
@@ -311,7 +386,8 @@ static struct lines finals_of(struct history *h, const uint32_t *order)
 	send_watermarks(&w, "us", 1000, T0 + 10 * MINUTE);
 	STEP_UNTIL(&w, session_state(w.session)->any_settled && count_of(&w, M_DELTAS) == EVENTS + 2 * SHARDS);
 	for (int64_t at = T0; at < T0 + MINUTES * MINUTE; at += MINUTE)
-		STEP_UNTIL(&w, window_is(&w, at, "temperature", "final") || window_is(&w, at, "temperature", "corrected"));
+		STEP_UNTIL(&w,
+			   window_is(&w, at, "temperature", "final") || window_is(&w, at, "temperature", "corrected"));
 	all = read_lines(&w, "global.windows");
 	for (size_t i = 0; i < all.n; i++) {
 		if (!strstr(all.text[i], "\"status\":\"final\""))
@@ -412,7 +488,8 @@ static void a_restart_writes_nothing_again_but_the_last_version(void)
 {
 	WORLD(w, FAST);
 	for (int i = 0; i < 20; i++)
-		send_window(&w, "eu", 0, 2 + (uint64_t)i, T0, (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i));
+		send_window(&w, "eu", 0, 2 + (uint64_t)i, T0,
+			    (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i));
 	send_watermarks(&w, "eu", 100, T0 + 20 * MINUTE);
 	send_watermarks(&w, "us", 100, T0 + 20 * MINUTE);
 	STEP_UNTIL(&w, window_is(&w, T0 + 19 * MINUTE, "temperature", "final"));
@@ -478,7 +555,8 @@ static void a_notice_becomes_one_alert_however_often_it_is_told(void)
 	CU_ASSERT(has(raised, "alert_id", "36f1aef78feb4a50") && has(cleared, "alert_id", "36f1aef78feb4a50"));
 	CU_ASSERT(has(raised, "status", "raised") && has(cleared, "status", "cleared") && has(raised, "region", "eu"));
 	CU_ASSERT(has(raised, "rule", "spike") && has(raised, "device_id", "mote-17") && has(raised, "place", "lab"));
-	CU_ASSERT(has(raised, "type", "mote") && has(raised, "metric", "temperature") && has(raised, "event_ns", "1084000000000000000"));
+	CU_ASSERT(has(raised, "type", "mote") && has(raised, "metric", "temperature") &&
+		  has(raised, "event_ns", "1084000000000000000"));
 	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "value")), 61.5);
 	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "expected")), 21.25);
 	CU_ASSERT(json_number_value(json_object_get(raised, "notice_latency_ms")) >= 0);
@@ -492,8 +570,9 @@ static void a_notice_becomes_one_alert_however_often_it_is_told(void)
 static void send_hot_minute(struct world *w)
 {
 	for (int i = 0; i <= 31; i++)
-		send_window(w, "eu", 0, 2 + (uint64_t)i, T0,
-			    (struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i == 30 ? 80 : 20 + i % 3 * 0.5));
+		send_window(
+			w, "eu", 0, 2 + (uint64_t)i, T0,
+			(struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i == 30 ? 80 : 20 + i % 3 * 0.5));
 	send_watermarks(w, "eu", 100, T0 + 32 * MINUTE);
 	send_watermarks(w, "us", 100, T0 + 32 * MINUTE);
 }
@@ -517,9 +596,11 @@ static void an_unusual_mean_of_a_window_raises_an_alert_and_a_restart_does_not_r
 	char hot[32];
 
 	snprintf(hot, sizeof(hot), "%lld", (long long)(T0 + 30 * MINUTE));
-	CU_ASSERT(has(raised, "status", "raised") && has(raised, "rule", "window-spike") && has(raised, "type", "mote"));
+	CU_ASSERT(has(raised, "status", "raised") && has(raised, "rule", "window-spike") &&
+		  has(raised, "type", "mote"));
 	CU_ASSERT(has(raised, "event_ns", hot) && has(raised, "onset_ns", hot));
-	CU_ASSERT(json_is_null(json_object_get(raised, "region")) && json_is_null(json_object_get(raised, "device_id")));
+	CU_ASSERT(json_is_null(json_object_get(raised, "region")) &&
+		  json_is_null(json_object_get(raised, "device_id")));
 	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "value")), 80);
 	CU_ASSERT_DOUBLE_EQUAL(json_number_value(json_object_get(raised, "expected")), 20.5, 0.5);
 	json_decref(raised);
@@ -555,7 +636,7 @@ static void an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is
 
 	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
 
-	ASSERT_OK(state_init(&s, 2 * 60 * MINUTE, &sink));
+	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE }, &sink));
 	url_of(&w, "global.log", url);
 	ASSERT_OK(owned_reader_open(&reader, url, &(struct stream_options){ .reader = true }, NULL));
 	while ((r = owned_reader_next(reader, &record, clock_mono_ns() + 300 * NS_PER_MS)) > 0)
@@ -593,10 +674,17 @@ static void a_second_aggregator_waits_until_the_first_is_gone(void)
 	int alerts = 0, r = 0;
 	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
 
-	ASSERT_OK(state_init(&s, 2 * 60 * MINUTE, &sink));
+	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE }, &sink));
 	url_of(&w, "global.log", url);
-	ASSERT_OK(owned_log_claim(&other, &(struct owned_options){ .url = url, .partitions = partitions, .n_partitions = 1, .owner = "thief",
-								  .force = true, .fold = (owned_fold *)state_fold, .context = &s }, &w.error));
+	ASSERT_OK(owned_log_claim(&other,
+				  &(struct owned_options){ .url = url,
+							   .partitions = partitions,
+							   .n_partitions = 1,
+							   .owner = "thief",
+							   .force = true,
+							   .fold = (owned_fold *)state_fold,
+							   .context = &s },
+				  &w.error));
 	owned_log_free(other);
 	send_window(&w, "eu", 0, 3, T0, (struct test_window)WINDOW(T0, "temperature", 20, 21));
 	for (int64_t until_ns = clock_mono_ns() + WAIT_NS; r == 0 && clock_mono_ns() < until_ns;)
@@ -630,11 +718,16 @@ static void projections_of_another_log_are_refused(void)
 
 TESTS("aggregator", T(a_window_is_early_while_it_changes_and_final_when_all_regions_have_passed_it),
       T(keys_stand_in_their_order_without_blanks), T(a_silent_region_makes_windows_partial_and_late_data_corrects_them),
-      T(a_late_fold_corrects_a_final_window_alone), T(a_region_whose_stream_is_not_there_holds_nobody_up_and_is_found_later),
-      T(the_highest_tag_of_a_shard_wins_whatever_the_order), T(another_content_under_the_same_tag_is_an_alarm_and_changes_nothing),
-      T(what_is_no_delta_is_set_aside_and_the_rest_goes_on), T(windows_beyond_the_correction_horizon_are_counted_as_too_late),
+      T(a_region_is_not_past_a_minute_before_all_of_its_shards_were_heard),
+      T(a_late_fold_corrects_a_final_window_alone),
+      T(a_region_whose_stream_is_not_there_holds_nobody_up_and_is_found_later),
+      T(the_highest_tag_of_a_shard_wins_whatever_the_order),
+      T(another_content_under_the_same_tag_is_an_alarm_and_changes_nothing),
+      T(what_is_no_delta_is_set_aside_and_the_rest_goes_on),
+      T(windows_beyond_the_correction_horizon_are_counted_as_too_late),
+      T(under_an_event_clock_a_silent_region_does_not_move_the_horizon),
       T(the_order_of_arrival_does_not_show_in_the_canonical_bytes), T(a_fold_of_the_same_log_writes_the_same_bytes),
       T(a_restart_writes_nothing_again_but_the_last_version), T(a_notice_becomes_one_alert_however_often_it_is_told),
       T(an_unusual_mean_of_a_window_raises_an_alert_and_a_restart_does_not_repeat_it),
-      T(an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is), T(a_second_aggregator_waits_until_the_first_is_gone),
-      T(projections_of_another_log_are_refused))
+      T(an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is),
+      T(a_second_aggregator_waits_until_the_first_is_gone), T(projections_of_another_log_are_refused))

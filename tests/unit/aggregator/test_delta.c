@@ -40,7 +40,8 @@ static int read_spoiled(spoil *change, struct delta_why *ret_why)
 	m.notices = notices;
 	if (change)
 		change(&m);
-	sluice__v1__consolidated_envelope__pack(&m, buf_extend(&b, sluice__v1__consolidated_envelope__get_packed_size(&m)));
+	sluice__v1__consolidated_envelope__pack(&m,
+						buf_extend(&b, sluice__v1__consolidated_envelope__get_packed_size(&m)));
 
 	int r = delta_read(&d, buf_slice(&b), ret_why);
 
@@ -82,10 +83,11 @@ SPOIL(no_value, m->notices[0]->value = NAN)
 
 static void a_delta_that_does_not_hold_together_is_refused_with_a_sentence(void)
 {
-	static spoil *const spoils[] = { other_version, no_region, long_region, large_shard, no_log, short_uuid, over_complete,
-					 not_a_number, no_minute, long_type, long_metric, short_sum, short_squares, infinite_max,
-					 min_above_max, fewer_counts, descending, repeated, far_bucket, far_negative, other_count,
-					 long_device, no_value };
+	static spoil *const spoils[] = { other_version, no_region,     long_region,   large_shard,  no_log,
+					 short_uuid,	over_complete, not_a_number,  no_minute,    long_type,
+					 long_metric,	short_sum,     short_squares, infinite_max, min_above_max,
+					 fewer_counts,	descending,    repeated,      far_bucket,   far_negative,
+					 other_count,	long_device,   no_value };
 	struct delta_why why;
 
 	memset(long_name, 'x', sizeof(long_name) - 1);
@@ -132,5 +134,6 @@ static void a_page_keeps_the_newest_line_of_each_key_and_no_more_than_its_size(v
 	page_is(&p, "[\n{4},\n{3},\n{1b}]\n");
 }
 
-TESTS("delta", T(a_delta_that_does_not_hold_together_is_refused_with_a_sentence), T(the_last_minute_of_int64_ends_where_int64_does),
+TESTS("delta", T(a_delta_that_does_not_hold_together_is_refused_with_a_sentence),
+      T(the_last_minute_of_int64_ends_where_int64_does),
       T(a_page_keeps_the_newest_line_of_each_key_and_no_more_than_its_size))

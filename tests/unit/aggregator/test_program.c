@@ -31,8 +31,10 @@ static struct process start(struct world *w, const char *name)
 	fprintf(f, "admin:\n  port_file: %s\n", port);
 	fprintf(f, "streams:\n  global_log: embedded:%s/global.log\n  global_windows: embedded:%s/global.windows\n"
 		   "  global_alerts: embedded:%s/global.alerts\n", w->dir, w->dir, w->dir);
-	fprintf(f, "aggregator:\n  early_interval: 100ms\n  regions:\n    eu: embedded:%s/eu.deltas\n    us: embedded:%s/us.deltas\n", w->dir,
-		w->dir);
+	fprintf(f,
+		"aggregator:\n  early_interval: 100ms\n  regions:\n    eu: embedded:%s/eu.deltas\n    us: "
+		"embedded:%s/us.deltas\n",
+		w->dir, w->dir);
 	fclose(f);
 	p.pid = fork();
 	if (p.pid == 0) {
@@ -117,7 +119,9 @@ static void close_world(struct world *w)
 static void it_becomes_ready_serves_its_pages_and_stops_within_two_seconds(void)
 {
 	const double value = 21.5;
-	struct test_window window = { .start_ns = T0, .type = "mote", .metric = "temperature", .values = &value, .n = 1 };
+	struct test_window window = {
+		.start_ns = T0, .type = "mote", .metric = "temperature", .values = &value, .n = 1
+	};
 	CLEANUP(close_world) struct world w;
 	int64_t took_ns;
 
@@ -129,7 +133,8 @@ static void it_becomes_ready_serves_its_pages_and_stops_within_two_seconds(void)
 	CU_ASSERT(page_has(&p, "/readyz", "200 OK"));
 	/* us comes later: its stream is met by the next try. */
 	create(&w, "us.deltas", SHARDS);
-	send_delta(&w, &(struct test_delta){ .region = "eu", .as_of = 1, .watermark_ns = T0, .windows = &window, .n_windows = 1 });
+	send_delta(&w, &(struct test_delta){
+			       .region = "eu", .as_of = 1, .watermark_ns = T0, .windows = &window, .n_windows = 1 });
 	send_watermarks(&w, "eu", 2, T0 + MINUTE);
 	send_watermarks(&w, "us", 2, T0 + MINUTE);
 	CU_ASSERT(page_has(&p, "/windows.json", "\"status\":\"final\""));
@@ -160,15 +165,22 @@ static void kills_lose_nothing_and_count_nothing_twice(void)
 	create(&w, "eu.deltas", SHARDS);
 	create(&w, "us.deltas", SHARDS);
 	for (int i = 0; i < 40; i++) {
-		struct test_window window = { .start_ns = T0 + i % 2 * MINUTE, .type = "mote", .metric = "temperature", .values = values,
+		struct test_window window = { .start_ns = T0 + i % 2 * MINUTE,
+					      .type = "mote",
+					      .metric = "temperature",
+					      .values = values,
 					      .n = (size_t)i + 1 };
 		struct process p = { 0 };
 
 		values[i] = i;
 		if (i % 8 == 0)
 			p = start(&w, "one");
-		send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 1, .as_of = 1 + (uint64_t)i, .watermark_ns = T0,
-						     .windows = &window, .n_windows = 1 });
+		send_delta(&w, &(struct test_delta){ .region = "eu",
+						     .shard = 1,
+						     .as_of = 1 + (uint64_t)i,
+						     .watermark_ns = T0,
+						     .windows = &window,
+						     .n_windows = 1 });
 		if (p.pid > 0) {
 			usleep((useconds_t)(rand_u64() % 120000));
 			finish(&p, SIGKILL, &took_ns);
@@ -207,7 +219,8 @@ static void a_wrong_configuration_is_refused_before_anything_is_touched(void)
 
 	fprintf(f, "aggregator:\n  regions: {}\n");
 	fclose(f);
-	snprintf(command, sizeof(command), "%s/bin/sluice-aggregator --config %s 2>&1", build ? build : "build", config);
+	snprintf(command, sizeof(command), "%s/bin/sluice-aggregator --config %s 2>&1", build ? build : "build",
+		 config);
 	f = popen(command, "r");
 	CU_ASSERT_PTR_NOT_NULL_FATAL(f);
 	text[fread(text, 1, sizeof(text) - 1, f)] = '\0';
@@ -215,5 +228,5 @@ static void a_wrong_configuration_is_refused_before_anything_is_touched(void)
 	CU_ASSERT_PTR_NOT_NULL(strstr(text, "streams.global_log"));
 }
 
-TESTS("program", T(it_becomes_ready_serves_its_pages_and_stops_within_two_seconds), T(kills_lose_nothing_and_count_nothing_twice),
-      T(a_wrong_configuration_is_refused_before_anything_is_touched))
+TESTS("program", T(it_becomes_ready_serves_its_pages_and_stops_within_two_seconds),
+      T(kills_lose_nothing_and_count_nothing_twice), T(a_wrong_configuration_is_refused_before_anything_is_touched))

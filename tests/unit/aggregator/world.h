@@ -1,5 +1,5 @@
-/* A world for tests of the aggregator: regions' streams and the aggregator's own on embedded streams in a temporary folder, deltas
- * written by hand, sessions stepped in this thread until a condition holds.
+/* A world for tests of the aggregator: regions' streams and the aggregator's own on embedded streams in a temporary
+ * folder, deltas written by hand, sessions stepped in this thread until a condition holds.
  */
 #pragma once
 
@@ -65,8 +65,10 @@ static inline void world_settings(struct world *w, const char *const *regions, u
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
 	struct config_error error;
 
-	buf_printf(&b, "streams:\n  global_log: embedded:%s/global.log\n  global_windows: embedded:%s/global.windows\n"
-		       "  global_alerts: embedded:%s/global.alerts\naggregator:\n%s  regions:\n", w->dir, w->dir, w->dir, more);
+	buf_printf(&b,
+		   "streams:\n  global_log: embedded:%s/global.log\n  global_windows: embedded:%s/global.windows\n"
+		   "  global_alerts: embedded:%s/global.alerts\naggregator:\n%s  regions:\n",
+		   w->dir, w->dir, w->dir, more);
 	for (uint32_t i = 0; i < n; i++)
 		buf_printf(&b, "    %s: embedded:%s/%s.deltas\n", regions[i], w->dir, regions[i]);
 	if (config_parse(&w->settings, "test", (char *)b.data, b.len, &error) < 0)
@@ -96,7 +98,8 @@ static inline void world_listen(struct world *w)
 {
 	for (uint32_t i = 0; i < w->n_members; i++) {
 		w->members[i].name = w->names[i];
-		ASSERT_OK(source_new(&w->members[i].source, w->names[i], w->settings.aggregator_regions.values[i], false, w->wake_fd));
+		ASSERT_OK(source_new(&w->members[i].source, w->names[i], w->settings.aggregator_regions.values[i],
+				     false, w->wake_fd));
 	}
 }
 
@@ -228,7 +231,8 @@ static inline void delta_bytes(struct buf *ret, const struct test_delta *t)
 	m.windows = windows;
 	m.n_notices = t->notice ? 1 : 0;
 	m.notices = notices;
-	sluice__v1__consolidated_envelope__pack(&m, buf_extend(ret, sluice__v1__consolidated_envelope__get_packed_size(&m)));
+	sluice__v1__consolidated_envelope__pack(
+		&m, buf_extend(ret, sluice__v1__consolidated_envelope__get_packed_size(&m)));
 	for (size_t i = 0; i < t->n_windows; i++) {
 		free(messages[i].bucket);
 		free(messages[i].bucket_count);
@@ -265,7 +269,8 @@ static inline void send_delta(const struct world *w, const struct test_delta *t)
 static inline void send_watermarks(const struct world *w, const char *region, uint64_t as_of, int64_t watermark_ns)
 {
 	for (uint32_t shard = 0; shard < SHARDS; shard++)
-		send_delta(w, &(struct test_delta){ .region = region, .shard = shard, .as_of = as_of, .watermark_ns = watermark_ns });
+		send_delta(w, &(struct test_delta){
+				      .region = region, .shard = shard, .as_of = as_of, .watermark_ns = watermark_ns });
 }
 
 /* ------------------------------------------------------------------ what came out */
@@ -312,7 +317,8 @@ static inline struct lines read_lines(const struct world *w, const char *name)
 }
 
 /* The line with the highest version of a key, parsed; NULL: none. */
-static inline json_t *newest(const struct world *w, const char *stream, const char *key, const char *value, const char *metric)
+static inline json_t *newest(const struct world *w, const char *stream, const char *key, const char *value,
+			     const char *metric)
 {
 	CLEANUP(lines_done) struct lines l = read_lines(w, stream);
 	unsigned long long best_version = 0;

@@ -3,7 +3,8 @@
 #include "analytics/alert.h"
 #include "tests/unit/harness.h"
 
-/* By SipHash of tests/vectors/make.py: tag(OPEN_KEY, b"spike\0mote-17\0temperature\0" + (1084000000000000000).to_bytes(8, "little"))[0] */
+/* By SipHash of tests/vectors/make.py: tag(OPEN_KEY, b"spike\0mote-17\0temperature\0" +
+ * (1084000000000000000).to_bytes(8, "little"))[0] */
 static void an_id_is_the_published_hash_of_rule_subject_metric_and_onset(void)
 {
 	uint64_t id;
@@ -23,4 +24,5 @@ static void neighbouring_names_do_not_run_together(void)
 	CU_ASSERT(a != b);
 }
 
-TESTS("alert", T(an_id_is_the_published_hash_of_rule_subject_metric_and_onset), T(neighbouring_names_do_not_run_together))
+TESTS("alert", T(an_id_is_the_published_hash_of_rule_subject_metric_and_onset),
+      T(neighbouring_names_do_not_run_together))

@@ -206,7 +206,9 @@ static void scale_and_shift_change_nothing(void)
 	static const struct {
 		double scale, shift;
 		bool exact; /* no rounding, so the same bits */
-	} cases[] = { { 1024, 0, true }, { -0.125, 0, true }, { 1, 4096, false }, { 1.8, 32, false }, { 0.001, -7, false } };
+	} cases[] = {
+		{ 1024, 0, true }, { -0.125, 0, true }, { 1, 4096, false }, { 1.8, 32, false }, { 0.001, -7, false }
+	};
 
 	for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
 		struct noise n = { 12345 };

@@ -39,9 +39,11 @@ static bool oracle_read(struct oracle *o, FILE *f)
 	for (char *word = strtok_r(line, " \n", &save); word; word = strtok_r(NULL, " \n", &save))
 		o->values[o->n++] = double_of(word);
 	CU_ASSERT_FATAL(fgets(line, sizeof(line), f) != NULL);
-	CU_ASSERT_EQUAL_FATAL(sscanf(line, "%" SCNu64 " %95s %95s %31s %31s %" SCNu64 " %" SCNu64 " %31s %31s %31s %31s", &o->count,
-				     o->sum, o->sum_squares, words[0], words[1], &o->not_finite, &o->out_of_range, words[2],
-				     words[3], words[4], words[5]), 11);
+	CU_ASSERT_EQUAL_FATAL(sscanf(line,
+				     "%" SCNu64 " %95s %95s %31s %31s %" SCNu64 " %" SCNu64 " %31s %31s %31s %31s",
+				     &o->count, o->sum, o->sum_squares, words[0], words[1], &o->not_finite,
+				     &o->out_of_range, words[2], words[3], words[4], words[5]),
+			      11);
 	o->min = double_of(words[0]);
 	o->max = double_of(words[1]);
 	for (int i = 0; i < 4; i++)
@@ -89,8 +91,8 @@ static bool sums_agree(const struct oracle *o)
 
 	int n = int256_format_fixed18(&w.sum_squares, squares);
 
-	return w.count == o->count && w.not_finite == o->not_finite && w.out_of_range == o->out_of_range && !strcmp(sum, o->sum) &&
-	       !strcmp(squares, o->sum_squares) && n == (int)strlen(squares) &&
+	return w.count == o->count && w.not_finite == o->not_finite && w.out_of_range == o->out_of_range &&
+	       !strcmp(sum, o->sum) && !strcmp(squares, o->sum_squares) && n == (int)strlen(squares) &&
 	       (o->count == 0 || (!memcmp(&w.min, &o->min, 8) && !memcmp(&w.max, &o->max, 8)));
 }
 
@@ -169,10 +171,11 @@ static void json_has_fixed_keys_and_no_blanks(void)
 	w.devices = 3;
 	w.late = 1;
 	window_values_append_json(&b, &w);
-	CU_ASSERT_STRING_EQUAL(buf_cstr(&b),
-			       "\"count\":4,\"devices\":3,\"sum\":\"86\",\"sum_squares\":\"1849\",\"min\":21.5,\"max\":21.5,"
-			       "\"quantiles\":{\"0.5\":21.5,\"0.9\":21.5,\"0.95\":21.5,\"0.99\":21.5},"
-			       "\"not_finite\":1,\"out_of_range\":1,\"late\":1");
+	CU_ASSERT_STRING_EQUAL(
+		buf_cstr(&b),
+		"\"count\":4,\"devices\":3,\"sum\":\"86\",\"sum_squares\":\"1849\",\"min\":21.5,\"max\":21.5,"
+		"\"quantiles\":{\"0.5\":21.5,\"0.9\":21.5,\"0.95\":21.5,\"0.99\":21.5},"
+		"\"not_finite\":1,\"out_of_range\":1,\"late\":1");
 }
 
 static void an_empty_window_has_nulls_and_large_counts_are_strings(void)
@@ -181,10 +184,11 @@ static void an_empty_window_has_nulls_and_large_counts_are_strings(void)
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
 
 	window_values_append_json(&b, &w);
-	CU_ASSERT_STRING_EQUAL(buf_cstr(&b),
-			       "\"count\":0,\"devices\":\"9007199254740993\",\"sum\":\"0\",\"sum_squares\":\"0\",\"min\":null,"
-			       "\"max\":null,\"quantiles\":{\"0.5\":null,\"0.9\":null,\"0.95\":null,\"0.99\":null},"
-			       "\"not_finite\":0,\"out_of_range\":0,\"late\":9007199254740992");
+	CU_ASSERT_STRING_EQUAL(
+		buf_cstr(&b),
+		"\"count\":0,\"devices\":\"9007199254740993\",\"sum\":\"0\",\"sum_squares\":\"0\",\"min\":null,"
+		"\"max\":null,\"quantiles\":{\"0.5\":null,\"0.9\":null,\"0.95\":null,\"0.99\":null},"
+		"\"not_finite\":0,\"out_of_range\":0,\"late\":9007199254740992");
 }
 
 /* From a stranger's record an int256 may be anything. */
