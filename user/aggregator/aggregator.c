@@ -80,15 +80,6 @@ static int start_admin(struct aggregator *a)
 	return *a->settings->admin_listen ? admin_start(&a->admin, &options) : 0;
 }
 
-static void name_owner(struct aggregator *a)
-{
-	char host[128] = "host";
-
-	gethostname(host, sizeof(host) - 1);
-	snprintf(a->owner, sizeof(a->owner), "%.120s:%d", *a->settings->node_id ? a->settings->node_id : host,
-		 getpid());
-}
-
 int aggregator_new(struct aggregator **ret, const struct settings *settings, struct stream_error *ret_error)
 {
 	struct aggregator *a = calloc(1, sizeof(*a));
@@ -99,7 +90,7 @@ int aggregator_new(struct aggregator **ret, const struct settings *settings, str
 		return -ENOMEM;
 	a->settings = settings;
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	name_owner(a);
+	snprintf(a->owner, sizeof(a->owner), "%.200s:%d", settings->node_id, getpid());
 	r = a->wake_fd < 0 ? -errno : page_init(&a->windows, WINDOWS_ON_PAGE);
 	if (r == 0)
 		r = page_init(&a->alerts, ALERTS_ON_PAGE);

@@ -81,5 +81,9 @@ int main(int argc, char **argv)
 	if (configure(&settings, config) < 0)
 		return 2;
 	log_setup("sluice-aggregator", (enum log_level)settings.log_level, (enum log_format)settings.log_format);
-	return serve(&settings) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+
+	int r = serve(&settings);
+
+	config_done(&settings);
+	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
