@@ -1,4 +1,4 @@
-/* A spike detector in 72 bytes a series, of basic arithmetic and a square root only: all of it exact by IEEE 754.
+/* A spike detector in 72 bytes a series, of operations that IEEE 754 rounds the same way everywhere.
  *
  * Level and spread.  Exponentially weighted mean (gain 1/8: it follows a slow wave) and mean absolute deviation (gain
  * 1/32), both plain averages until those gains are reached.  Each value is winsorised before it is learned: it counts
