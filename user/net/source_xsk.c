@@ -25,7 +25,8 @@
  *   a frame of RX:   | headroom 256, its end is struct sluice_meta (32) | Ethernet, IP, UDP, CoAP ... |
  *                    ^ number * 2048                                    ^ addr in the ring
  *
- * Each ring holds as many numbers as there are frames in its half, so that none of them can overflow.  A ring that is
+ * Each ring holds as many numbers as there are frames in its half, so that none of them can overflow; FILL twice as
+ * many, because the kernel shows a frame in RX before it says that it took its number from FILL (xsk_flush()).  A ring that is
  * empty on the kernel's side loses packets: FILL when we are slow to give back, RX never before FILL.
  *
  * Loss: the program numbers the frames of a queue; a gap in the numbers is that many frames lost.  What is lost
@@ -304,7 +305,7 @@ static const struct source_ops xsk_ops = {
 
 static int create_umem(struct source_xsk *x)
 {
-	const struct xsk_umem_config config = { .fill_size = x->half, .comp_size = x->half, .frame_size = FRAME_SIZE };
+	const struct xsk_umem_config config = { .fill_size = x->half * 2, .comp_size = x->half, .frame_size = FRAME_SIZE };
 	size_t size = (size_t)x->half * 2 * FRAME_SIZE;
 	void *area = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
