@@ -57,6 +57,7 @@ struct sluice_config {
 	__u64 pass_rate;         /* odd packets passed up, a second and prefix, and apart from them error answers */
 	__u64 limit_seed[2];     /* key of the prefix hash */
 	__u64 durable_seed;
+	__u64 durable_owner;     /* of the spool that the durable table speaks of: part of its id */
 	__u32 durable_shift;     /* 64 - log2(buckets) */
 	__u16 content_format;
 	__u8 auth_keyed;         /* 0: the open key; 1: derived keys */
@@ -67,7 +68,7 @@ struct sluice_config {
 	__u8 pad[5];
 	char region[SLUICE_REGION_MAX];
 };
-_Static_assert(sizeof(struct sluice_config) == 112, "config is an ABI of pinned maps");
+_Static_assert(sizeof(struct sluice_config) == 120, "config is an ABI of pinned maps");
 
 /* `keys` (array; never pinned): master keys by epoch: 0 = current, 1 = previous. */
 struct sluice_master_key {

@@ -97,6 +97,9 @@ static int load_xdp(struct program *p)
 		},
 	};
 
+	struct journal_id spool = journal_identity(p->spool);
+
+	memcpy(&options.config.durable_owner, spool.uuid, sizeof(options.config.durable_owner));
 	memcpy(options.config.region, p->gateway.keys.region, sizeof(options.config.region));
 
 	int r = xdp_load(&p->gateway.xdp, &options, &error);

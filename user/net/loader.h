@@ -34,7 +34,8 @@ struct xdp_options {
 	enum xdp_mode mode;
 	uint32_t durable_buckets; /* power of two; 4 readings each, 64 bytes each */
 	bool keep_on_stop;        /* xdp_free() leaves program and pins; without heartbeats it passes everything */
-	struct sluice_config config; /* heartbeat, durable_seed, durable_shift, acl_active: the loader's.  A kill switch
+	struct sluice_config config; /* heartbeat, durable_seed, durable_shift, acl_active: the loader's.
+				      * durable_owner: the durable table of another spool is emptied.  A kill switch
 				      * that is on in the pinned map stays on. */
 	struct admit_keys keys;
 };

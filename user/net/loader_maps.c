@@ -52,7 +52,8 @@ static int write_keys(const struct xdp *xdp, const struct admit_keys *keys)
 	return 0;
 }
 
-/* The durable table of the run before is still true when it has the same shape: its seed is then kept. */
+/* The durable table of the run before is still true when it has the same shape and speaks of the same spool: its seed is
+ * then kept. */
 static void write_config(struct xdp *xdp, const struct xdp_options *options)
 {
 	struct sluice_config c = options->config;
@@ -60,8 +61,10 @@ static void write_config(struct xdp *xdp, const struct xdp_options *options)
 	c.heartbeat_ns = 0;
 	c.durable_shift = 64 - (uint32_t)__builtin_ctz(options->durable_buckets);
 	c.durable_seed = xdp->config->durable_seed;
-	if (xdp->config->durable_shift != c.durable_shift)
+	if (xdp->config->durable_shift != c.durable_shift || xdp->config->durable_owner != c.durable_owner) {
+		memset(xdp->durable, 0, xdp->durable_size);
 		c.durable_seed = rand_u64();
+	}
 	c.acl_active = 0;
 	c.kill |= xdp->config->kill; /* who has pulled it in an emergency is not overruled by a restart */
 	/* A program of the run before may be reading it: it passes everything until all is in place. */

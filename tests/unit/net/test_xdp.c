@@ -433,6 +433,35 @@ static void a_restart_exchanges_the_program_and_keeps_the_tables(void)
 	veth_done(&v);
 }
 
+/* What is durable in one spool is not in another: acknowledging it would lose the reading. */
+static void the_durable_table_of_another_spool_is_emptied(void)
+{
+	uint64_t seed;
+	uint32_t shift;
+
+	BEGIN(v);
+	struct xdp_options options = options_for(&v);
+
+	options.keep_on_stop = true;
+	options.config.durable_owner = 1;
+
+	struct xdp *xdp = load(&options);
+	struct sluice_durable_bucket *durable = xdp_durable(xdp, &seed, &shift);
+
+	for (uint64_t word1 = 0; word1 < 500; word1++)
+		durable_put(&durable[durable_bucket_of(word1, seed, shift)], word1, word1 << 20, 1);
+	unload();
+	options.keep_on_stop = false;
+	options.config.durable_owner = 2;
+	xdp = load(&options);
+	durable = xdp_durable(xdp, &seed, &shift);
+	for (size_t b = 0; b < options.durable_buckets; b++)
+		for (size_t i = 0; i < SLUICE_DURABLE_WAYS; i++)
+			CU_ASSERT_FATAL(durable[b].slots[i].w0 == 0 && durable[b].slots[i].w1 == 0);
+	unload();
+	veth_done(&v);
+}
+
 static void another_layout_gets_another_folder_and_the_old_one_goes(void)
 {
 	char pins[256];
@@ -702,6 +731,7 @@ static void a_source_rule_decides_by_its_longest_prefix(void)
 TESTS("net-xdp", T(a_reading_comes_up_with_its_tag_and_the_answer_goes_back), T(the_generic_mode_does_the_same),
       T(frames_are_recycled_for_ever), T(what_a_full_ring_drops_is_counted_exactly),
       T(what_waited_when_a_process_ended_is_counted_by_the_next), T(a_durable_reading_is_answered_in_the_kernel),
+      T(the_durable_table_of_another_spool_is_emptied),
       T(a_restart_exchanges_the_program_and_keeps_the_tables),
       T(another_layout_gets_another_folder_and_the_old_one_goes),
       T(a_program_of_somebody_elses_is_named_and_left_alone), T(a_second_gateway_on_the_interface_is_refused),
