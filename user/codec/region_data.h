@@ -17,8 +17,9 @@ enum region_flag {
 	REGION_DUPLICATE = 1, /* accepted before: no effect */
 	REGION_LATE = 2,      /* below the watermark at the append: folded, and its window corrected */
 	REGION_AHEAD = 4,     /* its time is ahead of its arrival by more than max_ahead: not windowed */
-	REGION_OLD = 8,       /* older than the correction horizon: not windowed */
+	REGION_OLD = 8,       /* older than the correction horizon: not windowed; deduplicated as all others */
 	REGION_HELD = 16,     /* waits for the page that tells whether it is new; a RESOLVE record decides */
+	REGION_UNKNOWN = 32,  /* with OLD: older than what region.log can tell.  It may be new or not: no effect, counted */
 };
 
 struct region_data {

@@ -15,7 +15,7 @@ static const struct {
 	const char *name;
 } flag_names[] = {
 	{ REGION_DUPLICATE, "duplicate" }, { REGION_LATE, "late" }, { REGION_AHEAD, "ahead" },
-	{ REGION_OLD, "old" },             { REGION_HELD, "held" },
+	{ REGION_OLD, "old" },             { REGION_HELD, "held" },  { REGION_UNKNOWN, "unknown" },
 };
 
 static const char *const kind_names[] = {
@@ -144,7 +144,7 @@ static int region_record(struct render *r, const struct owned_record *record, st
 	for (uint32_t i = 0; result == 0 && i < r->block.count; i++) {
 		uint32_t device = r->block.device[i];
 
-		if (!r->all && (d.replay || region_data_flags(&d, i) & REGION_DUPLICATE))
+		if (!r->all && (d.replay || region_data_flags(&d, i) & (REGION_DUPLICATE | REGION_UNKNOWN)))
 			continue;
 		result = append_reading(r, i, record, out);
 		append_member(out, "type", d.words[d.type[device]]);

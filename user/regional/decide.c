@@ -48,10 +48,10 @@ static uint8_t judge(const struct bounds *b, int64_t timestamp_ns, int64_t arriv
 /* Of a reading that the device's own state does not decide. */
 static int ask(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t hash, uint8_t *flags)
 {
-	int r = *flags & REGION_OLD ? -ENODATA : page_ask(s, device, timestamp_ns, hash);
+	int r = page_ask(s, device, timestamp_ns, hash);
 
 	if (r == -ENODATA) { /* it may be one or the other: it has no effect, and is not accepted */
-		*flags = REGION_OLD;
+		*flags = REGION_OLD | REGION_UNKNOWN;
 		return 0;
 	}
 	if (r < 0)
@@ -94,8 +94,6 @@ static int take_envelope(struct shard *s, const struct flight *f)
 	if (e->ordinal_first < e->ordinal_end)
 		r = ordinals_cover(&s->ordinals, e->spool_id, e->ordinal_first, e->ordinal_end, clock_mono_ns());
 	gateways_hear(&s->decided, f->gateway, e->spool_id, e->lane == ENVELOPE_LIVE, e->clock_ns, e->idle);
-	if (r == 0)
-		page_index_raise(&s->pages, page_minute(shard_floor_ns(s)));
 	return r;
 }
 
@@ -131,10 +129,7 @@ int decide_history(struct shard *s, struct flight *f)
 	for (uint32_t i = 0; !f->replay && i < b->count; i++) {
 		uint32_t device = f->device[b->device[i]];
 
-		if (f->flags[i] & REGION_DUPLICATE)
-			continue;
-		/* Of the old ones those were accepted that the device's state could prove to be new, as it can now. */
-		if (!(f->flags[i] & REGION_OLD) || dedup_look(&s->dedup, device, b->timestamp_ns[i], b->hash[i]) == DEDUP_NEW)
+		if (!(f->flags[i] & (REGION_DUPLICATE | REGION_UNKNOWN)))
 			dedup_accept(&s->dedup, device, b->timestamp_ns[i], b->hash[i]);
 	}
 	return take_envelope(s, f);

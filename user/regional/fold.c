@@ -173,7 +173,7 @@ static int index_minutes(struct shard *s, const struct flight *f, uint64_t offse
 	for (uint32_t i = 0; i < b->count && r == 0; i++) {
 		int64_t minute = page_minute(b->timestamp_ns[i]);
 
-		if (minute == last || (f->flags[i] & (REGION_DUPLICATE | REGION_OLD)))
+		if (minute == last || (f->flags[i] & (REGION_DUPLICATE | REGION_UNKNOWN)))
 			continue;
 		last = minute;
 		r = page_index_add(&s->pages, minute, offset);
@@ -344,6 +344,7 @@ int fold_record(void *context, const struct owned_record *record)
 	must(s);
 	if (region->history && stop_requested())
 		return -EINTR;
+	page_index_follow(&s->pages, record->offset);
 	r = record->cookie ? fold_own(s, record->cookie, record->offset) : fold_past(s, record);
 	if (r == 0) {
 		take_spans(s, record);

@@ -1,12 +1,13 @@
 /* Asking the log.
  *
  * A page is complete: it has every reading that was accepted for its minute, because it is made of
- *   - all records of the minute that the fold has indexed (regional/pages.h),
+ *   - the runs of records among which the fold has indexed the minute's (regional/pages.h),
  *   - the records that are decided and not folded yet (the shard's flights), and
  *   - whatever is accepted from then on (page_note()).
  * Where a record cannot be had any more (trimmed, damaged), the minute has no page and its questions no answer.
  *
- * It is done while the shard waits.  One pass over the log from the first to the last record of the minute.
+ * It is done while the shard waits.  One pass over each run; what else is there (heartbeats, claims, other minutes)
+ * is passed over; void records are in no run.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -18,7 +19,6 @@
 
 #define READ_MAX 64
 #define ANSWER_NS (10 * NS_PER_S)
-#define AHEAD_MAX 4096 /* records that are rather read over than sought */
 
 static int add_readings(struct shard *s, struct page *page, const struct flight *f)
 {
@@ -26,7 +26,7 @@ static int add_readings(struct shard *s, struct page *page, const struct flight 
 	int r = 0;
 
 	for (uint32_t i = 0; !f->replay && i < b->count && r == 0; i++)
-		if (!(f->flags[i] & (REGION_DUPLICATE | REGION_OLD)) && page_minute(b->timestamp_ns[i]) == page->minute)
+		if (!(f->flags[i] & (REGION_DUPLICATE | REGION_UNKNOWN)) && page_minute(b->timestamp_ns[i]) == page->minute)
 			r = page_add(page, f->device[b->device[i]], b->timestamp_ns[i], b->hash[i]);
 	return r;
 }
@@ -51,45 +51,40 @@ static int open_back(struct region *r)
 	return e;
 }
 
-/* Reads on from where the stream is until it has passed `last`; takes those that are wanted. */
-static int read_until(struct shard *s, struct page *page, const uint64_t *offsets, uint32_t n, uint32_t *taken)
+static int read_run(struct shard *s, struct page *page, const struct page_run *run)
 {
 	struct stream_record records[READ_MAX];
 	int64_t deadline_ns = clock_mono_ns() + ANSWER_NS;
-	uint64_t next = offsets[*taken];
+	uint64_t next = run->first;
+	int r = stream_seek(s->region->back, s->number, run->first);
 
-	while (*taken < n && offsets[*taken] <= next + AHEAD_MAX) {
+	while (r == 0 && next <= run->last) {
 		uint32_t lost;
-		int got = stream_read(s->region->back, records, ARRAY_SIZE(records), deadline_ns, &lost), r = 0;
+		int got = stream_read(s->region->back, records, ARRAY_SIZE(records), deadline_ns, &lost);
 
 		if (got <= 0)
 			return got == -ERANGE ? -ENODATA : got < 0 ? got : -ETIMEDOUT;
-		for (int i = 0; i < got && *taken < n && r == 0; i++) {
+		for (int i = 0; i < got && next <= run->last && r == 0; i++) {
+			/* The ends of a run were folded: what is not there any more is lost. */
+			if (records[i].offset > run->last || (next == run->first && records[i].offset != run->first))
+				return -ENODATA;
 			next = records[i].offset + 1;
-			if (records[i].offset < offsets[*taken])
-				continue;
-			r = records[i].offset == offsets[*taken] ? add_record(s, page, &records[i]) : -ENODATA;
-			++*taken;
+			r = records[i].kind == OWNED_DATA ? add_record(s, page, &records[i]) : 0;
 		}
-		if (r < 0)
-			return r;
 	}
-	return 0;
+	return r;
 }
 
 static int read_minute(struct shard *s, struct page *page)
 {
-	CLEANUP_FREE uint64_t *offsets = NULL;
-	uint32_t n = 0, taken = 0;
-	int r = page_index_offsets(&s->pages, page->minute, &offsets, &n);
+	CLEANUP_FREE struct page_run *runs = NULL;
+	uint32_t n = 0;
+	int r = page_index_runs(&s->pages, page->minute, &runs, &n);
 
 	if (r == 0 && n > 0)
 		r = open_back(s->region);
-	while (r == 0 && taken < n) {
-		r = stream_seek(s->region->back, s->number, offsets[taken]);
-		if (r == 0)
-			r = read_until(s, page, offsets, n, &taken);
-	}
+	for (uint32_t i = 0; i < n && r == 0; i++)
+		r = read_run(s, page, &runs[i]);
 	if (s->region->back)
 		(void)stream_leave(s->region->back, s->number);
 	for (const struct flight *f = s->first; r == 0 && f; f = f->next)

@@ -7,12 +7,12 @@
 #include "base/clock.h"
 #include "base/macros.h"
 
-struct page_pair {
-	uint64_t offset;
-	int32_t minute; /* |int64 nanoseconds| / 6e10 < 2^28 */
-	uint32_t next;  /* pair + 1 */
+struct minute_run {
+	struct page_run run;
+	int64_t minute;
+	uint32_t next; /* run + 1 */
 };
-_Static_assert(sizeof(struct page_pair) == 16, "what a pair costs is documented");
+_Static_assert(sizeof(struct minute_run) == 32, "what a run costs is documented");
 
 int64_t page_minute(int64_t timestamp_ns)
 {
@@ -26,7 +26,7 @@ void page_index_init(struct page_index *ix)
 
 void page_index_done(struct page_index *ix)
 {
-	free(ix->pairs);
+	free(ix->runs);
 	free(ix->heads);
 	page_index_init(ix);
 }
@@ -38,7 +38,7 @@ static uint32_t *head_of(const struct page_index *ix, int64_t minute)
 
 /* ------------------------------------------------------------------ the index */
 
-/* Chains go from the newest pair to the oldest.  They are rebuilt from the oldest on, pair by pair: pairs are not
+/* Chains go from the newest run to the oldest.  They are rebuilt from the oldest on, run by run: runs are not
  * ordered in their array once some were given back, chains are. */
 static int more_heads(struct page_index *ix)
 {
@@ -54,14 +54,14 @@ static int more_heads(struct page_index *ix)
 		uint32_t reversed = 0, at = old.heads[h];
 
 		while (at != 0) {
-			uint32_t next = ix->pairs[at - 1].next;
+			uint32_t next = ix->runs[at - 1].next;
 
-			ix->pairs[at - 1].next = reversed;
+			ix->runs[at - 1].next = reversed;
 			reversed = at;
 			at = next;
 		}
 		while (reversed != 0) {
-			struct page_pair *p = &ix->pairs[reversed - 1];
+			struct minute_run *p = &ix->runs[reversed - 1];
 			uint32_t next = p->next, *head = head_of(ix, p->minute);
 
 			p->next = *head;
@@ -73,38 +73,45 @@ static int more_heads(struct page_index *ix)
 	return 0;
 }
 
-static int take_pair(struct page_index *ix, uint32_t *ret)
+static int take_run(struct page_index *ix, uint32_t *ret)
 {
 	if (ix->free != 0) {
 		*ret = ix->free;
-		ix->free = ix->pairs[ix->free - 1].next;
+		ix->free = ix->runs[ix->free - 1].next;
 		return 0;
 	}
 	if (ix->n == ix->cap) {
 		uint32_t cap = MAX(ix->cap * 2, 1024u);
-		struct page_pair *pairs = realloc(ix->pairs, cap * sizeof(*pairs));
+		struct minute_run *runs = realloc(ix->runs, cap * sizeof(*runs));
 
-		if (!pairs)
+		if (!runs)
 			return -ENOMEM;
-		ix->pairs = pairs;
+		ix->runs = runs;
 		ix->cap = cap;
 	}
 	*ret = ++ix->n;
 	return 0;
 }
 
-/* Too many pairs: the oldest eighth of the minutes in use goes. */
+/* Too many runs: the oldest eighth of the minutes in use goes. */
 static void make_room(struct page_index *ix)
 {
 	int64_t least = INT64_MAX, most = INT64_MIN;
 
 	for (uint32_t h = 0; h < ix->n_heads; h++) {
-		for (uint32_t at = ix->heads[h]; at != 0; at = ix->pairs[at - 1].next) {
-			least = MIN(least, (int64_t)ix->pairs[at - 1].minute);
-			most = MAX(most, (int64_t)ix->pairs[at - 1].minute);
+		for (uint32_t at = ix->heads[h]; at != 0; at = ix->runs[at - 1].next) {
+			least = MIN(least, ix->runs[at - 1].minute);
+			most = MAX(most, ix->runs[at - 1].minute);
 		}
 	}
 	page_index_raise(ix, least + (most - least) / 8 + 1);
+}
+
+void page_index_follow(struct page_index *ix, uint64_t offset)
+{
+	if (offset != ix->next)
+		ix->unbroken = offset;
+	ix->next = offset + 1;
 }
 
 int page_index_add(struct page_index *ix, int64_t minute, uint64_t offset)
@@ -114,21 +121,23 @@ int page_index_add(struct page_index *ix, int64_t minute, uint64_t offset)
 
 	if (minute < ix->floor)
 		return 0;
-	if (ix->used == PAGES_PAIRS_MAX)
+	if (ix->used == PAGES_RUNS_MAX)
 		make_room(ix);
 	if (ix->used >= ix->n_heads && more_heads(ix) < 0)
 		return -ENOMEM;
-	for (at = *head_of(ix, minute); at != 0 && ix->pairs[at - 1].minute != minute; at = ix->pairs[at - 1].next)
+	for (at = *head_of(ix, minute); at != 0 && ix->runs[at - 1].minute != minute; at = ix->runs[at - 1].next)
 		;
-	if (at != 0 && ix->pairs[at - 1].offset == offset)
+	if (at != 0 && offset <= ix->runs[at - 1].run.last + PAGES_RUN_GAP && ix->runs[at - 1].run.last >= ix->unbroken) {
+		ix->runs[at - 1].run.last = MAX(ix->runs[at - 1].run.last, offset);
 		return 0;
-	r = take_pair(ix, &at);
+	}
+	r = take_run(ix, &at);
 	if (r < 0)
 		return r;
 
 	uint32_t *head = head_of(ix, minute);
 
-	ix->pairs[at - 1] = (struct page_pair){ .offset = offset, .minute = (int32_t)minute, .next = *head };
+	ix->runs[at - 1] = (struct minute_run){ .run = { offset, offset }, .minute = minute, .next = *head };
 	*head = at;
 	ix->used++;
 	return 0;
@@ -143,7 +152,7 @@ void page_index_raise(struct page_index *ix, int64_t floor)
 		uint32_t *link = &ix->heads[h];
 
 		while (*link != 0) {
-			struct page_pair *p = &ix->pairs[*link - 1];
+			struct minute_run *p = &ix->runs[*link - 1];
 			uint32_t at = *link;
 
 			if (p->minute >= floor) {
@@ -158,20 +167,20 @@ void page_index_raise(struct page_index *ix, int64_t floor)
 	}
 }
 
-int page_index_offsets(const struct page_index *ix, int64_t minute, uint64_t **ret, uint32_t *ret_n)
+int page_index_runs(const struct page_index *ix, int64_t minute, struct page_run **ret, uint32_t *ret_n)
 {
 	uint32_t n = 0, i;
-	uint64_t *list;
+	struct page_run *list;
 
-	for (uint32_t at = ix->n_heads ? *head_of(ix, minute) : 0; at != 0; at = ix->pairs[at - 1].next)
-		n += ix->pairs[at - 1].minute == minute;
+	for (uint32_t at = ix->n_heads ? *head_of(ix, minute) : 0; at != 0; at = ix->runs[at - 1].next)
+		n += ix->runs[at - 1].minute == minute;
 	list = malloc((n + 1) * sizeof(*list));
 	if (!list)
 		return -ENOMEM;
 	i = n;
-	for (uint32_t at = ix->n_heads ? *head_of(ix, minute) : 0; at != 0; at = ix->pairs[at - 1].next)
-		if (ix->pairs[at - 1].minute == minute)
-			list[--i] = ix->pairs[at - 1].offset;
+	for (uint32_t at = ix->n_heads ? *head_of(ix, minute) : 0; at != 0; at = ix->runs[at - 1].next)
+		if (ix->runs[at - 1].minute == minute)
+			list[--i] = ix->runs[at - 1].run;
 	*ret = list;
 	*ret_n = n;
 	return 0;

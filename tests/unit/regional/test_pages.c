@@ -22,32 +22,63 @@ static void minutes_are_counted_down_from_1970_too(void)
 	CU_ASSERT_EQUAL(page_minute(INT64_MIN), -153722868);
 }
 
-static void a_minute_has_its_offsets_in_order(void)
+static bool covered(const struct page_run *runs, uint32_t n, uint64_t offset)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (offset >= runs[i].first && offset <= runs[i].last)
+			return true;
+	return false;
+}
+
+static void a_minute_has_its_offsets_in_runs_that_are_apart(void)
 {
 	INDEX ix;
-	uint64_t *offsets;
+	struct page_run *runs;
 	uint32_t n;
 
 	page_index_init(&ix);
-	for (uint64_t offset = 0; offset < 20000; offset++) /* three minutes a record, over 1,000 minutes */
+	/* Three minutes a record, over 1,000 minutes, each minute in bursts of ten records. */
+	for (uint64_t offset = 0; offset < 20000; offset++)
 		for (int64_t k = 0; k < 3; k++)
 			for (int again = 0; again < 2; again++)
-				ASSERT_OK(page_index_add(&ix, (int64_t)(offset * 7 % 1000) - 500 + k * 1000, offset));
+				ASSERT_OK(page_index_add(&ix, (int64_t)(offset / 10 * 7 % 1000) - 500 + k * 1000, offset));
 	for (int64_t minute = -500; minute < 2500; minute++) {
-		ASSERT_OK(page_index_offsets(&ix, minute, &offsets, &n));
-		CU_ASSERT_EQUAL_FATAL(n, 20);
-		for (uint32_t i = 0; i < n; i++) {
-			CU_ASSERT_EQUAL((int64_t)(offsets[i] * 7 % 1000) - 500, minute - (minute + 500) / 1000 * 1000);
-			CU_ASSERT(i == 0 || offsets[i] > offsets[i - 1]);
+		ASSERT_OK(page_index_runs(&ix, minute, &runs, &n));
+		CU_ASSERT_EQUAL_FATAL(n, 2);
+		CU_ASSERT(runs[0].last + PAGES_RUN_GAP < runs[1].first);
+		for (uint64_t offset = 0; offset < 20000; offset++) {
+			bool has = (int64_t)(offset / 10 * 7 % 1000) - 500 == minute - (minute + 500) / 1000 * 1000;
+
+			if (has != covered(runs, n, offset)) {
+				CU_FAIL("a run holds what it should not, or the other way round");
+				break;
+			}
 		}
-		free(offsets);
+		free(runs);
 	}
+}
+
+static void a_small_gap_is_read_over_and_a_large_one_is_not(void)
+{
+	INDEX ix;
+	struct page_run *runs;
+	uint32_t n;
+
+	page_index_init(&ix);
+	ASSERT_OK(page_index_add(&ix, 5, 100));
+	ASSERT_OK(page_index_add(&ix, 5, 100 + PAGES_RUN_GAP));
+	ASSERT_OK(page_index_add(&ix, 5, 101 + 2 * PAGES_RUN_GAP));
+	ASSERT_OK(page_index_runs(&ix, 5, &runs, &n));
+	CU_ASSERT_EQUAL_FATAL(n, 2);
+	CU_ASSERT(runs[0].first == 100 && runs[0].last == 100 + PAGES_RUN_GAP);
+	CU_ASSERT(runs[1].first == 101 + 2 * PAGES_RUN_GAP && runs[1].last == runs[1].first);
+	free(runs);
 }
 
 static void a_raised_floor_gives_back_what_is_older_and_its_memory(void)
 {
 	INDEX ix;
-	uint64_t *offsets;
+	struct page_run *runs;
 	uint32_t n, room;
 
 	page_index_init(&ix);
@@ -59,12 +90,12 @@ static void a_raised_floor_gives_back_what_is_older_and_its_memory(void)
 	}
 	room = ix.n;
 	CU_ASSERT(room <= 150);
-	ASSERT_OK(page_index_offsets(&ix, 4949, &offsets, &n));
+	ASSERT_OK(page_index_runs(&ix, 4949, &runs, &n));
 	CU_ASSERT_EQUAL(n, 0);
-	free(offsets);
-	ASSERT_OK(page_index_offsets(&ix, 4950, &offsets, &n));
+	free(runs);
+	ASSERT_OK(page_index_runs(&ix, 4950, &runs, &n));
 	CU_ASSERT_EQUAL(n, 1);
-	free(offsets);
+	free(runs);
 	ASSERT_OK(page_index_add(&ix, 10, 99)); /* below the floor: not kept */
 	CU_ASSERT_EQUAL(ix.used, 50);
 	page_index_raise(&ix, 10); /* never back */
@@ -74,16 +105,16 @@ static void a_raised_floor_gives_back_what_is_older_and_its_memory(void)
 static void when_it_is_full_the_oldest_minutes_go_and_the_floor_says_so(void)
 {
 	INDEX ix;
-	uint64_t *offsets;
+	struct page_run *runs;
 	uint32_t n;
 
 	page_index_init(&ix);
-	for (uint64_t i = 0; i < PAGES_PAIRS_MAX + 1000; i++)
+	for (uint64_t i = 0; i < PAGES_RUNS_MAX + 1000; i++)
 		ASSERT_OK(page_index_add(&ix, (int64_t)(i % 1000), i));
 	CU_ASSERT(ix.floor > 0 && ix.floor < 1000);
-	ASSERT_OK(page_index_offsets(&ix, ix.floor, &offsets, &n));
-	CU_ASSERT(n > PAGES_PAIRS_MAX / 1000 - 2);
-	free(offsets);
+	ASSERT_OK(page_index_runs(&ix, ix.floor, &runs, &n));
+	CU_ASSERT(n > PAGES_RUNS_MAX / 1000 - 2);
+	free(runs);
 }
 
 static void a_page_is_an_exact_set(void)
@@ -121,6 +152,27 @@ static void the_cache_keeps_what_was_asked_last(void)
 	CU_ASSERT_EQUAL(c.n, 0);
 }
 
-TESTS("regional-pages", T(minutes_are_counted_down_from_1970_too), T(a_minute_has_its_offsets_in_order),
+static void a_void_record_is_in_no_run(void)
+{
+	INDEX ix;
+	struct page_run *runs;
+	uint32_t n;
+
+	page_index_init(&ix);
+	for (uint64_t offset = 10; offset < 20; offset++) {
+		if (offset == 15) /* nobody folds it */
+			continue;
+		page_index_follow(&ix, offset);
+		if (offset != 12) /* folded, but of another minute */
+			ASSERT_OK(page_index_add(&ix, 5, offset));
+	}
+	ASSERT_OK(page_index_runs(&ix, 5, &runs, &n));
+	CU_ASSERT_EQUAL_FATAL(n, 2);
+	CU_ASSERT(runs[0].first == 10 && runs[0].last == 14 && runs[1].first == 16 && runs[1].last == 19);
+	free(runs);
+}
+
+TESTS("regional-pages", T(minutes_are_counted_down_from_1970_too), T(a_minute_has_its_offsets_in_runs_that_are_apart),
+      T(a_small_gap_is_read_over_and_a_large_one_is_not), T(a_void_record_is_in_no_run),
       T(a_raised_floor_gives_back_what_is_older_and_its_memory), T(when_it_is_full_the_oldest_minutes_go_and_the_floor_says_so),
       T(a_page_is_an_exact_set), T(the_cache_keeps_what_was_asked_last))

@@ -277,6 +277,27 @@ static void late_ahead_and_ancient_readings_are_flagged(void)
 	CU_ASSERT(w->count == 1 && w->late == 1);
 }
 
+static void an_ancient_reading_is_deduplicated_as_all_others(void)
+{
+	int64_t now_ns = clock_wall_ns(), then_ns = now_ns - 300 * NS_PER_MIN;
+	LOGGED log;
+	RIG(FAST);
+
+	publish_one(&g, 1, 0, plain("d0", now_ns));
+	publish_one(&g, 1, 1, plain("d0", then_ns));
+	for (uint64_t i = 0; i < 40; i++) /* out of the ring */
+		publish_one(&g, 1, 2 + i, plain("d0", now_ns + (int64_t)i + 1));
+	publish_one(&g, 2, 0, plain("d0", then_ns));
+	publish_one(&g, 2, 1, plain("d0", then_ns + 1));
+	rig_open(&g);
+	rig_run(&g);
+	logged_read(&g, &log);
+	CU_ASSERT_EQUAL_FATAL(log.n, 44);
+	CU_ASSERT_EQUAL(log.list[1].flags, REGION_OLD);
+	CU_ASSERT_EQUAL(log.list[42].flags, REGION_DUPLICATE);
+	CU_ASSERT_EQUAL(log.list[43].flags, REGION_OLD);
+}
+
 static void with_event_clocks_nothing_is_ahead_and_history_has_its_windows(void)
 {
 	LOGGED log;
@@ -603,7 +624,7 @@ TESTS("regional-region", T(readings_are_logged_enriched_and_windowed), T(a_devic
       T(a_reading_that_comes_twice_has_one_effect), T(a_spool_that_sends_its_ordinals_again_is_recognised),
       T(what_the_ring_forgot_is_read_back_from_the_log), T(a_page_in_memory_learns_what_comes_after_it),
       T(what_is_on_its_way_into_the_log_is_known_too),
-      T(readings_without_a_hash_are_told_apart_by_their_bytes), T(late_ahead_and_ancient_readings_are_flagged),
+      T(readings_without_a_hash_are_told_apart_by_their_bytes), T(late_ahead_and_ancient_readings_are_flagged), T(an_ancient_reading_is_deduplicated_as_all_others),
       T(with_event_clocks_nothing_is_ahead_and_history_has_its_windows),
       T(what_cannot_be_used_is_set_aside_and_stops_nothing), T(what_was_trimmed_unread_is_said_and_passed_over),
       T(heartbeats_move_the_clock_and_are_logged_now_and_then), T(an_envelope_covers_the_heartbeats_before_it),
