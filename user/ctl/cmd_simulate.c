@@ -17,11 +17,12 @@
 #include "config/master.h"
 #include "ctl/commands.h"
 #include "ctl/fleet.h"
+#include "net/loader.h"
 
 #define DRAIN_NS (100 * NS_PER_S) /* MAX_TRANSMIT_WAIT of RFC 7252 is 93 s */
 
 struct simulation {
-	const char *from, *to, *key, *json;
+	const char *from, *to, *key, *json, *let_pass;
 	struct synthetic_options synthetic;
 	struct fleet_options fleet;
 	double seconds;
@@ -84,6 +85,7 @@ static bool take_option(struct simulation *s, int c, const char *value)
 	case 't': s->to = value; return true;
 	case 'k': s->key = value; return true;
 	case 'j': s->json = value; return true;
+	case 'l': s->let_pass = value; return true;
 	case 'q': s->quiet = true; return true;
 	case 'n': s->fleet.non = true; return true;
 	case 'g': s->synthetic.region = value; return true;
@@ -125,7 +127,7 @@ static int read_arguments(struct simulation *s, int argc, char **argv)
 		{ "from", 1, NULL, 'f' }, { "to", 1, NULL, 't' }, { "key", 1, NULL, 'k' }, { "json", 1, NULL, 'j' },
 		{ "quiet", 0, NULL, 'q' }, { "non", 0, NULL, 'n' }, { "region", 1, NULL, 'g' }, { "prefix", 1, NULL, 'p' },
 		{ "repeat", 1, NULL, 'R' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' }, { "spike", 1, NULL, 'x' },
-		{ "devices", 1, NULL, 'd' }, { "spread", 1, NULL, 'w' }, { "in-flight", 1, NULL, 'i' }, { "seed", 1, NULL, 'e' },
+		{ "let-pass", 1, NULL, 'l' }, { "devices", 1, NULL, 'd' }, { "spread", 1, NULL, 'w' }, { "in-flight", 1, NULL, 'i' }, { "seed", 1, NULL, 'e' },
 		 { 0 },
 	};
 
@@ -277,8 +279,15 @@ int cmd_simulate(int argc, char **argv)
 	if (resolve(&s.fleet, s.to) < 0 || stop_setup() < 0)
 		return CTL_FAILED;
 
+
+	int r = s.let_pass ? xdp_let_pass(s.let_pass) : 0;
+
+	if (r < 0)
+		return fprintf(stderr, "sluice simulate: --let-pass %s: %s\n", s.let_pass, strerror(-r)), CTL_FAILED;
+
 	const struct siphash_key *key = s.key ? &master : NULL;
-	int r = s.from ? readings_from_file(&s.source, s.from, key, &error) : readings_synthetic(&s.source, &s.synthetic, key);
+
+	r = s.from ? readings_from_file(&s.source, s.from, key, &error) : readings_synthetic(&s.source, &s.synthetic, key);
 
 	if (r == 0)
 		r = fleet_new(&f, &s.fleet, s.source);
