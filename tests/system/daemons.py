@@ -122,6 +122,10 @@ class Daemon:
         self.process = None
         assert status == 0, f"{self.name} ended with {status} on SIGTERM\n{self.tail()}"
 
+    def assert_alive(self):
+        if self.process is not None:
+            assert self.process.poll() is None, f"{self.name} ended with {self.process.returncode}\n{self.tail()}"
+
     def kill(self):
         if self.process is not None:
             self.process.kill()
@@ -169,7 +173,7 @@ class Place:
 class Region:
     """A gateway on a UDP port of the loopback and the regional daemon behind it."""
 
-    def __init__(self, place, name, registry, clock="event", gateway=None, regional=None):
+    def __init__(self, place, name, registry, clock="event", gateway=None, regional=None, more=None):
         self.name, self.port = name, free_port()
         self.log_url = place.url(f"{name}.region.log")
         self.deltas_url = place.url(f"{name}.region.deltas")
@@ -180,6 +184,7 @@ class Region:
             "gateway": {"listen": "127.0.0.1", "port": self.port, **(gateway or {})},
             "limit": {"rate": 0},
             "spool": {"dir": str(place.folder / f"{name}-spool")},
+            **(more or {}),
         })
         self.regional = place.daemon("regional", f"{name}-regional", {
             "node": {"region": name},
