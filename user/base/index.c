@@ -42,6 +42,22 @@ uint32_t index_find(const struct index *ix, uint64_t hash, bool (*same)(const vo
 	return INDEX_NONE;
 }
 
+void index_prefetch(const struct index *ix, uint64_t hash)
+{
+	if (ix->slots)
+		__builtin_prefetch(&ix->slots[place_of((uint32_t)(hash >> 32)) & ix->mask]);
+}
+
+static bool any(const void *context, uint32_t position)
+{
+	return true;
+}
+
+uint32_t index_peek(const struct index *ix, uint64_t hash)
+{
+	return index_find(ix, hash, any, NULL);
+}
+
 static void put(struct index *ix, uint64_t slot)
 {
 	uint32_t at = place_of((uint32_t)(slot >> 32)) & ix->mask;

@@ -27,3 +27,7 @@ uint32_t index_find(const struct index *ix, uint64_t hash, bool (*same)(const vo
 		    const void *context);
 /* Adds a position that index_find() did not have.  0 or -ENOMEM. */
 int index_add(struct index *ix, uint64_t hash, uint32_t position);
+/* For loops over many: brings what index_find() will look at first into the cache. */
+void index_prefetch(const struct index *ix, uint64_t hash);
+/* The position that index_find() will most probably ask about, or INDEX_NONE: for prefetching the object itself. */
+uint32_t index_peek(const struct index *ix, uint64_t hash);

@@ -1,8 +1,8 @@
 /* From bytes to a flight.
  *
- * The identity of a reading is (device, timestamp_ns, hash).  A reading that came without integrity_hash (through a front
- * door that does not ask for one) gets here the hash that its bytes would have under the published key, so that two different
- * ones of the same time stay two.
+ * The identity of a reading is (device, timestamp_ns, hash).  A reading that came without integrity_hash (through a
+ * front door that does not ask for one) gets here the hash that its bytes would have under the published key, so that
+ * two different ones of the same time stay two.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -71,10 +71,8 @@ static int find_gateway(struct shard *s, struct flight *f)
 
 static int find_devices(struct shard *s, struct flight *f, char ret_reason[REASON_MAX])
 {
-	int r = 0;
+	int r = devices_add(&s->devices, f->block.devices, f->block.n_devices, f->device);
 
-	for (uint32_t i = 0; i < f->block.n_devices && r == 0; i++)
-		r = devices_add(&s->devices, f->block.devices[i], &f->device[i]);
 	if (r == -EXDEV)
 		return refuse(ret_reason, "it has a device that belongs to another shard");
 	if (r == -ENOSPC)
@@ -111,6 +109,8 @@ int decode_envelope(struct shard *s, struct flight *f, struct slice value, char 
 		return refuse(ret_reason, "it is of a version that this program does not know");
 	if (r < 0)
 		return refuse(ret_reason, "it is no TelemetryEnvelope");
+	if (memchr(f->envelope.gateway_id.data, 0, f->envelope.gateway_id.len))
+		return refuse(ret_reason, "its gateway's name has a zero byte");
 	if (f->envelope.shard != s->number)
 		return refuse(ret_reason, "it says that it belongs to another shard");
 	if (f->envelope.home_region.len != strlen(region) ||

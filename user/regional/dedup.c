@@ -1,9 +1,9 @@
 /* Exact deduplication.
  *
  * A set of all readings ever accepted would answer at once, and would need some 24 bytes a reading.  But devices
- * are orderly: nearly always a reading is newer than all before it, or it fills a hole that an outage has left, or it is
- * one of the last few again.  So the state of a device is four times and a ring, and each proves something about A, the
- * set of the device's readings accepted so far:
+ * are orderly: nearly always a reading is newer than all before it, or it fills a hole that an outage has left, or it
+ * is one of the last few again.  So the state of a device is four times and a ring, and each proves something about
+ * A, the set of the device's readings accepted so far:
  *
  *   newest    no reading in A is newer; A has one of this time.
  *             Hence a reading that is newer is not in A.
@@ -11,25 +11,25 @@
  *             Hence a reading inside is not in A.
  *   ring      the last 16 accepted, time and hash whole: each is in A.
  *             Hence a reading that equals one of them is in A.
- *   evicted   the greatest time that ever fell out of the ring.  Whatever is in A and not in the ring has fallen out, so
- *             its time is at most this.
+ *   evicted   the greatest time that ever fell out of the ring.  Whatever is in A and not in the ring has fallen out,
+ *             so its time is at most this.
  *             Hence a reading that is younger than `evicted` and not in the ring is not in A.
  *
- * What none of the four decides is DEDUP_ASK.  A reading of the same time and another hash is another reading: times are
- * compared strictly, and the ring compares both.
+ * What none of the four decides is DEDUP_ASK.  A reading of the same time and another hash is another reading: times
+ * are compared strictly, and the ring compares both.
  *
  * Accepting (time t) keeps all four:
  *
  *   t > newest       (newest, t) is free of A.  It becomes the gap if it is wider than the present one; newest := t.
- *   lo < t < hi      both halves are free of A; one is kept: (t, hi) when the other has no beginning, else the wider one.
- *                    An outage drains in order of time, so that the gap shrinks from below while live readings pass
- *                    above it, and nobody asks.
+ *   lo < t < hi      both halves are free of A; one is kept: (t, hi) when the other has no beginning, else the wider
+ *                    one. An outage drains in order of time, so that the gap shrinks from below while live readings
+ *                    pass above it, and nobody asks.
  *   else             the gap stays as it is: t lies outside.
  *   always           into the ring; what falls out raises `evicted`.
  *
- * A device's first reading leaves the gap (-inf, t).  Width counts only as far back as span_ns before newest, for what is
- * older is not windowed any more: so a gap that has grown old gives way to a younger one.  INT64_MIN stands for -inf; a
- * reading of exactly that time is inside no gap, which asks and does not err.
+ * A device's first reading leaves the gap (-inf, t).  Width counts only as far back as span_ns before newest, for
+ * what is older is not windowed any more: so a gap that has grown old gives way to a younger one.  INT64_MIN stands
+ * for -inf; a reading of exactly that time is inside no gap, which asks and does not err.
  *
  * Cost: one or two cache lines for a reading in order, up to five for the others; no allocation, no division.
  */

@@ -1,11 +1,11 @@
 /* What leaves the region.
  *
- * delta_build() is the only constructor of what other regions and the aggregator see of this one, and so the place where
- * governance stands: today everything that is summed up may leave, and of single readings only notices do; metrics that are
- * resident are left out here once they can be named.
+ * delta_build() is the only constructor of what other regions and the aggregator see of this one, and so the place
+ * where governance stands: today everything that is summed up may leave, and of single readings only notices do;
+ * metrics that are resident are left out here once they can be named.
  *
- * A delta has only what has changed since the one before, and every window in it is whole: it replaces, it does not add.
- * More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag.
+ * A delta has only what has changed since the one before, and every window in it is whole: it replaces, it does not
+ * add. More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -353,8 +353,8 @@ int alert_send(struct region *r, const struct shard *s, const struct notice *n)
 	append_word(b, "type", words_get(&s->words, n->type));
 	append_word(b, "place", words_get(&s->words, n->place));
 	append_word(b, "metric", words_get(&s->words, n->metric));
-	buf_printf(b, ",\"state\":\"%s\",\"event_ns\":\"%" PRId64 "\",\"arrival_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\"",
-		   n->cleared ? "cleared" : "raised", n->event_ns, n->arrival_ns, n->onset_ns);
+	buf_printf(b, ",\"state\":\"%s\",\"event_ns\":\"%" PRId64 "\"", n->cleared ? "cleared" : "raised", n->event_ns);
+	buf_printf(b, ",\"arrival_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\"", n->arrival_ns, n->onset_ns);
 	append_double(b, "value", n->value);
 	append_double(b, "expected", n->expected);
 	append_double(b, "score", n->score);

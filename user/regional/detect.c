@@ -30,7 +30,8 @@ static int reserve(void *list, uint32_t used, uint32_t n, uint32_t *cap, size_t 
 }
 
 /* The detector that the device has for a metric of another of its sets. */
-static uint32_t find_metric(const struct detectors *d, const struct device *device, const struct windows *windows, uint32_t metric)
+static uint32_t find_metric(const struct detectors *d, const struct device *device, const struct windows *windows,
+			    uint32_t metric)
 {
 	for (uint32_t s = device->series; s != SERIES_NONE; s = d->series[s].next) {
 		const struct window_set *set = &windows->sets[d->series[s].set];
@@ -42,7 +43,8 @@ static uint32_t find_metric(const struct detectors *d, const struct device *devi
 	return DETECTOR_NONE;
 }
 
-static uint32_t detector_for(struct detectors *d, const struct device *device, const struct windows *windows, uint32_t metric)
+static uint32_t detector_for(struct detectors *d, const struct device *device, const struct windows *windows,
+			     uint32_t metric)
 {
 	uint32_t at;
 
@@ -79,7 +81,8 @@ static int add_series(struct detectors *d, struct device *device, const struct w
 	return 0;
 }
 
-int detectors_of(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set, const uint32_t **ret)
+int detectors_of(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set,
+		 const uint32_t **ret)
 {
 	uint32_t at = device->series;
 	int r = 0;

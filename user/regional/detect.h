@@ -39,4 +39,5 @@ struct detectors {
 void detectors_done(struct detectors *d);
 /* The detectors of a device's set, as many as the set has metrics; valid until the next call.  0; -ENOMEM;
  * -ENOSPC when there are too many sets. */
-int detectors_of(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set, const uint32_t **ret);
+int detectors_of(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set,
+		 const uint32_t **ret);

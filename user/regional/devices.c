@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "codec/block.h"
 #include "regional/detect.h"
 
 void devices_init(struct devices *d, uint32_t shard, uint32_t shards)
@@ -40,11 +41,6 @@ static uint32_t find(const struct devices *d, struct slice id, uint64_t hash)
 	return index_find(&d->index, hash, same_id, &w);
 }
 
-uint32_t devices_find(const struct devices *d, struct slice id)
-{
-	return find(d, id, hash_device(id.data, id.len));
-}
-
 static int add(struct devices *d, struct slice id, uint64_t hash)
 {
 	if (d->n == DEVICES_MAX)
@@ -69,16 +65,14 @@ static int add(struct devices *d, struct slice id, uint64_t hash)
 	return 0;
 }
 
-int devices_add(struct devices *d, struct slice id, uint32_t *ret)
+static int find_or_add(struct devices *d, struct slice id, uint64_t hash, uint32_t *ret)
 {
-	must(id.len >= 1 && id.len <= sizeof(d->list->id));
-
-	uint64_t hash = hash_device(id.data, id.len);
 	uint32_t at = find(d, id, hash);
 	int r = 0;
 
 	if (at == INDEX_NONE) {
-		/* The shard is this hash modulo the number of shards (base/hash.h); only strangers need the comparison. */
+		/* The shard is this hash modulo the number of shards (base/hash.h); only strangers need the
+		 * comparison. */
 		if (hash % d->shards != d->shard)
 			return -EXDEV;
 		at = d->n;
@@ -86,5 +80,28 @@ int devices_add(struct devices *d, struct slice id, uint32_t *ret)
 	}
 	if (r == 0)
 		*ret = at;
+	return r;
+}
+
+/* In three passes, each of which finds in the cache what the one before has sent for. */
+int devices_add(struct devices *d, const struct slice *ids, uint32_t n, uint32_t *ret)
+{
+	uint64_t hashes[BLOCK_READINGS_MAX];
+	int r = 0;
+
+	must(n <= BLOCK_READINGS_MAX);
+	for (uint32_t i = 0; i < n; i++) {
+		must(ids[i].len >= 1 && ids[i].len <= sizeof(d->list->id));
+		hashes[i] = hash_device(ids[i].data, ids[i].len);
+		index_prefetch(&d->index, hashes[i]);
+	}
+	for (uint32_t i = 0; i < n; i++) {
+		uint32_t at = index_peek(&d->index, hashes[i]);
+
+		if (at != INDEX_NONE)
+			__builtin_prefetch(&d->list[at]);
+	}
+	for (uint32_t i = 0; i < n && r == 0; i++)
+		r = find_or_add(d, ids[i], hashes[i], &ret[i]);
 	return r;
 }

@@ -1,5 +1,5 @@
-/* The devices of a shard, numbered in the order in which its log brings them.  Dedup, windows and detectors keep what they
- * know under these numbers.
+/* The devices of a shard, numbered in the order in which its log brings them.  Dedup, windows and detectors keep what
+ * they know under these numbers.
  *
  * Threads: none; one owner.
  */
@@ -12,7 +12,6 @@
 #include "base/macros.h"
 
 #define DEVICES_MAX (1u << 22) /* of a shard */
-#define DEVICE_NONE UINT32_MAX
 
 struct device {
 	char id[32];
@@ -31,11 +30,9 @@ struct devices {
 
 void devices_init(struct devices *d, uint32_t shard, uint32_t shards);
 void devices_done(struct devices *d);
-/* Its number, or DEVICE_NONE when it was never added. */
-uint32_t devices_find(const struct devices *d, struct slice id);
-/* Adds it when it is new.  0; -ENOMEM; -ENOSPC when DEVICES_MAX is reached; -EXDEV when it belongs to another
- * shard. id: 1..32 bytes. */
-int devices_add(struct devices *d, struct slice id, uint32_t *ret);
+/* The numbers of a batch of devices; those that are new get one.  ids: 1..32 bytes each; n <= BLOCK_READINGS_MAX.  0;
+ * -ENOMEM; -ENOSPC when DEVICES_MAX is reached; -EXDEV when one belongs to another shard. */
+int devices_add(struct devices *d, const struct slice *ids, uint32_t n, uint32_t *ret);
 static inline struct slice device_id(const struct device *v)
 {
 	return SLICE(v->id, v->id_len);

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 int flights_init(struct region *r)
 {
 	/* One more for records of the past. */
@@ -67,7 +69,8 @@ void flight_took_off(struct region *r, struct flight *f, size_t bytes)
 	else
 		s->first = f;
 	s->last = f;
-	r->n_flying++;
+	if (r->n_flying++ == 0)
+		r->gather_ns = clock_mono_ns() + REGION_GATHER_NS;
 	r->n_flying_readings += readings_of(f);
 	r->flying_bytes += bytes;
 }

@@ -1,5 +1,5 @@
-/* The fold: what a confirmed record of region.log does to the second half of its shard; and, for records of the past, to
- * the first half too.
+/* The fold: what a confirmed record of region.log does to the second half of its shard; and, for records of the past,
+ * to the first half too.
  */
 #include <errno.h>
 #include <math.h>
@@ -77,6 +77,7 @@ static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t 
 	const struct block *b = &f->block;
 	uint32_t device = f->device[b->device[i]];
 	const uint32_t *refs;
+	double threshold = s->region->settings->regional_spike_score;
 	int r = detectors_of(&s->detectors, &s->devices.list[device], &s->windows, set, &refs);
 
 	if (r < 0)
@@ -87,7 +88,7 @@ static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t 
 
 		if (refs[m] == DETECTOR_NONE || !isfinite(value))
 			continue;
-		detector_update(&s->detectors.list[refs[m]], b->timestamp_ns[i], value, s->region->settings->regional_spike_score, &d);
+		detector_update(&s->detectors.list[refs[m]], b->timestamp_ns[i], value, threshold, &d);
 		if (!d.raised && !d.cleared)
 			continue;
 
@@ -227,8 +228,8 @@ static void observe_latency(struct region *region, const struct flight *f)
 
 /* ------------------------------------------------------------------ the past */
 
-/* History up to told_end needs no deltas: another process has told them.  What was folded and not told stays, also behind
- * the horizon, until it is. */
+/* History up to told_end needs no deltas: another process has told them.  What was folded and not told stays, also
+ * behind the horizon, until it is. */
 static int drop_behind_horizon(struct shard *s, uint64_t offset)
 {
 	int64_t floor_ns = shard_floor_ns(s);

@@ -66,7 +66,8 @@ static void advance(struct gateways *g)
 	g->watermark_ns = MAX(g->watermark_ns, watermark);
 }
 
-void gateways_hear(struct gateways *g, uint32_t gateway, const uint8_t spool_id[16], bool live_lane, int64_t clock_ns, bool idle)
+void gateways_hear(struct gateways *g, uint32_t gateway, const uint8_t spool_id[16], bool live_lane, int64_t clock_ns,
+		   bool idle)
 {
 	must(gateway < g->n);
 

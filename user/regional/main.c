@@ -65,7 +65,7 @@ static int run(struct program *p)
 	if (r == 0)
 		r = start_admin(p);
 	if (r == 0) {
-		log_info("started", F_STR("region", p->settings.node_region), F_U64("devices_registered", registry_count(p->registry)),
+		log_info("started", F_STR("region", p->settings.node_region), F_U64("registered", registry_count(p->registry)),
 			 F_I64("admin_port", p->admin ? admin_port(p->admin) : 0));
 		r = region_run(p->region);
 		log_info("stopped");
@@ -80,7 +80,10 @@ static int run(struct program *p)
 static int read_arguments(struct program *p, int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' }, { "help", no_argument, NULL, 'h' }, { 0 },
+		{ "config", required_argument, NULL, 'c' },
+		{ "check", no_argument, NULL, 'k' },
+		{ "help", no_argument, NULL, 'h' },
+		{ 0 },
 	};
 	struct config_error error = { "" };
 	struct registry_error registry_error = { "" };

@@ -1,11 +1,11 @@
 /* Which ordinals of which spools a shard's log has covered: the quick way to know a spool's replay.
  *
- * A gateway that starts again publishes what it does not know to be delivered, cut into other batches.  Its ordinals tell:
- * an envelope whose whole range was covered before is a replay, all of it.  One that is covered in part goes through
- * dedup like any other.
+ * A gateway that starts again publishes what it does not know to be delivered, cut into other batches.  Its ordinals
+ * tell: an envelope whose whole range was covered before is a replay, all of it.  One that is covered in part goes
+ * through dedup like any other.
  *
- * A spool's ordinals are a short list of disjoint ranges, ascending, neighbours merged: in the steady state one.  When
- * there are too many the smallest is forgotten: to forget costs dedup work, never a reading.  A hole between two
+ * A spool's ordinals are a short list of disjoint ranges, ascending, neighbours merged: in the steady state one.
+ * When there are too many the smallest is forgotten: to forget costs dedup work, never a reading.  A hole between two
  * ranges is filled within seconds (two lanes, a restart) or means that readings are missing: ordinals_gap_old().
  *
  * Threads: none; one owner.

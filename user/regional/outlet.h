@@ -1,7 +1,7 @@
 /* A stream that the region writes and can do without for a while: region.deltas and region.alerts.
  *
- * It opens by itself, and after a fault again, with growing pauses.  What was sent and not confirmed before a fault may be
- * lost: outlet_lost() says so once.
+ * It opens by itself, and after a fault again, with growing pauses.  What was sent and not confirmed before a fault
+ * may be lost: outlet_lost() says so once.
  *
  * Threads: one owner.
  */

@@ -182,8 +182,8 @@ static void append_notice(struct buf *b, const struct region *r, const struct no
 {
 	const struct shard *s = r->shard_of[n->shard];
 
-	buf_printf(b, "{\"event_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\",\"state\":\"%s\",\"device_id\":", n->event_ns,
-		   n->onset_ns, n->cleared ? "cleared" : "raised");
+	buf_printf(b, "{\"event_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\"", n->event_ns, n->onset_ns);
+	buf_append_str(b, ",\"device_id\":");
 	json_append_string(b, device_id(&s->devices.list[n->device]));
 	buf_append_str(b, ",\"place\":");
 	json_append_string(b, words_get(&s->words, n->place));
@@ -209,19 +209,23 @@ static void append_gateways(struct buf *b, const struct seen *list, uint32_t n)
 	buf_append_u8(b, ']');
 }
 
-static void append_page(struct buf *b, const struct region *r, const struct seen *list, uint32_t n)
+static void append_page(struct buf *b, const struct region *r, const struct seen *list, uint32_t n_gateways)
 {
-	uint64_t kept = MIN(r->n_notices, (uint64_t)REGION_NOTICES);
+	uint64_t kept = MIN(r->n_notices, (uint64_t)REGION_NOTICES), shown = 0;
 
 	buf_append_str(b, "{\"region\":");
 	json_append_string(b, SLICE_STR(r->settings->node_region));
 	buf_printf(b, ",\"shards\":%u", r->n_shards);
-	append_gateways(b, list, n);
+	append_gateways(b, list, n_gateways);
 	buf_append_str(b, ",\"notices\":[");
-	for (uint64_t i = 0; i < kept; i++) { /* the newest first */
-		if (i > 0)
+	for (uint64_t i = 0; i < kept && shown < REGION_NOTICES_SHOWN; i++) { /* the newest first */
+		const struct notice *n = &r->notices[(r->n_notices - 1 - i) % REGION_NOTICES];
+
+		if (n->cleared)
+			continue;
+		if (shown++ > 0)
 			buf_append_u8(b, ',');
-		append_notice(b, r, &r->notices[(r->n_notices - 1 - i) % REGION_NOTICES]);
+		append_notice(b, r, n);
 	}
 	buf_printf(b, "],\"error_budget\":{\"window_s\":%d", REGION_BUDGET_MINUTES * 60);
 	append_number(b, "share", budget_share(r));

@@ -4,8 +4,8 @@
  * telemetry has one run a minute and shard, whatever its rate.  It reaches back as far as PAGES_RUNS_MAX runs go (a
  * year of live telemetry): floor.  Older questions are not answered.
  *
- * A page is a minute of a shard, read from the log into an exact set of (device, timestamp, hash).  The last few pages are
- * kept, and what is accepted for their minutes is added, so that a page stays complete.
+ * A page is a minute of a shard, read from the log into an exact set of (device, timestamp, hash).  The last few
+ * pages are kept, and what is accepted for their minutes is added, so that a page stays complete.
  *
  * Threads: none; one owner.
  */
@@ -45,8 +45,8 @@ void page_index_follow(struct page_index *ix, uint64_t offset);
 int page_index_add(struct page_index *ix, int64_t minute, uint64_t offset);
 /* Gives back what lies before this minute. */
 void page_index_raise(struct page_index *ix, int64_t floor);
-/* The runs of a minute, ascending and apart, into memory that the caller frees.  Both ends of a run hold readings of the
- * minute, what lies between them may. 0 or -ENOMEM. */
+/* The runs of a minute, ascending and apart, into memory that the caller frees.  Both ends of a run hold readings of
+ * the minute, what lies between them may. 0 or -ENOMEM. */
 int page_index_runs(const struct page_index *ix, int64_t minute, struct page_run **ret, uint32_t *ret_n);
 
 /* ------------------------------------------------------------------ pages in memory */

@@ -17,6 +17,7 @@
 #define RETRY_BASE_NS (200 * NS_PER_MS)
 #define RETRY_CAP_NS (10 * NS_PER_S)
 #define STANDBY_NS NS_PER_S
+#define STALE_NS (10 * NS_PER_S)
 #define TICK_NS (250 * NS_PER_MS)
 #define WAIT_NS (50 * NS_PER_MS)
 #define CONFIRM_NS NS_PER_MS
@@ -67,7 +68,8 @@ static int add_shards(struct region *r)
 	return e;
 }
 
-int region_new(struct region **ret, const struct settings *settings, const struct registry *registry, struct metrics *metrics)
+int region_new(struct region **ret, const struct settings *settings, const struct registry *registry,
+	       struct metrics *metrics)
 {
 	struct region *r = calloc(1, sizeof(*r));
 	int e = -ENOMEM;
@@ -482,7 +484,8 @@ static int find_dark(struct region *r, struct shard *s)
 		if (!at)
 			return -ENOMEM;
 		sluice__v1__gateway_dark__pack(&message, at);
-		log_warn("a gateway is silent and no longer holds the watermark back", F_STR("gateway", id), F_U64("shard", s->number));
+		if (s == r->shards[0]) /* the others follow in a moment */
+			log_warn("a gateway is silent and no longer holds the watermark back", F_STR("gateway", id));
 		gateways_set_dark(&s->decided, g, true);
 		e = append(r, f, buf_slice(&r->value), 0);
 		if (e < 0)
@@ -565,14 +568,28 @@ static void drive_outlets(struct region *r)
 
 /* ------------------------------------------------------------------ the loop */
 
+/* Reads, and gathers what is read until it is worth a flush; nothing else waits. */
+static int read_and_append(struct region *r, int64_t deadline_ns)
+{
+	bool full = r->n_flying >= REGION_FLIGHTS / 2;
+	int64_t now_ns = clock_mono_ns();
+	int e;
+
+	if (r->n_flying > 0)
+		deadline_ns = full ? 0 : MIN(deadline_ns, r->gather_ns);
+	if (outlet_pending(&r->deltas) > 0 || outlet_pending(&r->alerts) > 0)
+		deadline_ns = MIN(deadline_ns, now_ns + CONFIRM_NS);
+	e = read_edge(r, MIN(deadline_ns, now_ns + WAIT_NS));
+	if (e == 0 && (r->n_flying >= REGION_FLIGHTS / 2 || clock_mono_ns() >= r->gather_ns))
+		e = drive_log(r, clock_mono_ns() + CONFIRM_NS);
+	return e;
+}
+
 int region_step(struct region *r, int64_t deadline_ns)
 {
-	int64_t now_ns = clock_mono_ns();
-	bool busy = owned_log_pending(r->log) > 0 || outlet_pending(&r->deltas) > 0 || outlet_pending(&r->alerts) > 0;
-	int e = read_edge(r, busy ? 0 : MIN(deadline_ns, now_ns + WAIT_NS));
+	int e = read_and_append(r, deadline_ns);
+	int64_t now_ns;
 
-	if (e == 0)
-		e = drive_log(r, clock_mono_ns() + CONFIRM_NS);
 	if (e == 0)
 		e = timers(r);
 	if (e < 0)
@@ -588,7 +605,9 @@ int region_step(struct region *r, int64_t deadline_ns)
 
 bool region_idle(const struct region *r)
 {
-	if (!r->log || !r->caught_up || r->n_flying_readings > 0 || outlet_pending(&r->deltas) > 0 || outlet_pending(&r->alerts) > 0)
+	if (!r->log || !r->caught_up || r->n_flying_readings > 0)
+		return false;
+	if (outlet_pending(&r->deltas) > 0 || outlet_pending(&r->alerts) > 0 || r->n_alerted != r->n_notices)
 		return false;
 	for (uint32_t i = 0; i < r->n_shards; i++)
 		if (r->shards[i]->windows.n_changed > 0 || r->shards[i]->n_notices > 0)
@@ -621,8 +640,11 @@ static int try_open(struct region *r, unsigned *attempt)
 {
 	struct stream_error error = { "" };
 	char reason[300];
-	int e = region_open(r, &error);
+	int e;
 
+	if (*attempt == 0 && r->admin)
+		admin_set_ready(r->admin, "folding region.log");
+	e = region_open(r, &error);
 	if (e == 0 || e == -EINTR)
 		return e;
 	if (e == -EINVAL) {
@@ -632,12 +654,16 @@ static int try_open(struct region *r, unsigned *attempt)
 	snprintf(reason, sizeof(reason), e == -EBUSY ? "standing by: %s" : "%s", error.text);
 	if (r->admin)
 		admin_set_ready(r->admin, reason);
-	if (*attempt == 0)
-		log_warn(e == -EBUSY ? "another process owns region.log; standing by" : "the region's streams cannot be opened", F_ERR(e),
-			 F_STR("reason", error.text));
-	if (e != -EBUSY)
+	if (e == -EBUSY) {
+		if (*attempt == 0)
+			log_info("another process owns region.log; standing by", F_STR("reason", error.text));
+		wait_until(clock_mono_ns() + STANDBY_NS);
+	} else {
+		if (*attempt == 0)
+			log_warn("the region's streams cannot be opened", F_ERR(e), F_STR("reason", error.text));
 		r->errors++;
-	wait_until(clock_mono_ns() + (e == -EBUSY ? STANDBY_NS : RETRY_BASE_NS + rand_backoff(RETRY_BASE_NS, RETRY_CAP_NS, *attempt)));
+		wait_until(clock_mono_ns() + RETRY_BASE_NS + rand_backoff(RETRY_BASE_NS, RETRY_CAP_NS, *attempt));
+	}
 	++*attempt;
 	return 0;
 }
@@ -649,7 +675,12 @@ static void failed(struct region *r, int error, unsigned *attempt)
 	if (r->admin)
 		admin_set_ready(r->admin, error == -ESTALE ? "another process has claimed region.log" : strerror(-error));
 	region_close(r);
-	wait_until(clock_mono_ns() + RETRY_BASE_NS + rand_backoff(RETRY_BASE_NS, RETRY_CAP_NS, (*attempt)++));
+	/* Whoever has claimed it since is meant to have it: two that take it from each other get nothing done. */
+	if (error == -ESTALE)
+		wait_until(clock_mono_ns() + STALE_NS);
+	else
+		wait_until(clock_mono_ns() + RETRY_BASE_NS + rand_backoff(RETRY_BASE_NS, RETRY_CAP_NS, *attempt));
+	++*attempt;
 }
 
 int region_run(struct region *r)

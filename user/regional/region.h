@@ -31,11 +31,21 @@ enum regional_metric {
 };
 #undef METRICS_DEF
 
-enum regional_result { RESULT_UNIQUE, RESULT_DUPLICATE, RESULT_LATE, RESULT_AHEAD, RESULT_ANCIENT, RESULT_ASIDE, RESULTS };
+enum regional_result {
+	RESULT_UNIQUE,
+	RESULT_DUPLICATE,
+	RESULT_LATE,
+	RESULT_AHEAD,
+	RESULT_ANCIENT,
+	RESULT_ASIDE,
+	RESULTS,
+};
 
 #define REGION_FLIGHTS 64             /* records on their way into region.log */
 #define REGION_FLIGHT_BYTES (8u << 20)
-#define REGION_NOTICES 50             /* shown to people */
+#define REGION_GATHER_NS (5 * NS_PER_MS) /* envelopes of so long share a flush of the disk */
+#define REGION_NOTICES 256            /* remembered */
+#define REGION_NOTICES_SHOWN 50
 #define REGION_BUDGET_MINUTES 60
 #define REGION_SHARDS_MAX 1024
 
@@ -62,6 +72,7 @@ struct region {
 	struct flight *past; /* scratch: records that are read */
 	uint32_t n_flying, n_flying_readings;
 	size_t flying_bytes;
+	int64_t gather_ns; /* monotonic: until then the first one in the air waits for company */
 	struct buf value, memory, payload; /* scratch: a record's value, its parts when read, a reading's bytes */
 
 	int64_t caught_up_ns; /* monotonic: when edge.telemetry last had nothing more */
@@ -86,11 +97,12 @@ struct region {
 int regional_metrics_new(struct metrics **ret);
 
 /* registry, settings and metrics must outlive it. 0 or -ENOMEM. */
-int region_new(struct region **ret, const struct settings *settings, const struct registry *registry, struct metrics *metrics);
+int region_new(struct region **ret, const struct settings *settings, const struct registry *registry,
+	       struct metrics *metrics);
 void region_free(struct region *r);
 
-/* Opens the streams, claims and folds.  0; -EINVAL for a configuration that cannot work; -EBUSY when another process owns
- * region.log; -EINTR when a stop was requested; another negative errno; with a sentence. */
+/* Opens the streams, claims and folds.  0; -EINVAL for a configuration that cannot work; -EBUSY when another process
+ * owns region.log; -EINTR when a stop was requested; another negative errno; with a sentence. */
 int region_open(struct region *r, struct stream_error *ret_error);
 /* Takes what is there, waiting for it until the deadline when nothing is to do. 0 or negative errno: close. */
 int region_step(struct region *r, int64_t deadline_ns);
@@ -105,8 +117,8 @@ int region_run(struct region *r);
 
 /* ------------------------------------------------------------------ delta.c */
 
-/* The one place where data leaves the region: sends what has changed in a shard since its last delta.  0, or negative errno
- * of the outlet: it stays changed. */
+/* The one place where data leaves the region: sends what has changed in a shard since its last delta.  0, or negative
+ * errno of the outlet: it stays changed. */
 int delta_send(struct region *r, struct shard *s);
 /* Of each shard, what region.deltas has told of this log: told_end.  What cannot be read has not been told. */
 void delta_find_told(struct region *r, const struct log_id *log);

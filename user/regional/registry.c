@@ -242,7 +242,9 @@ static int parse_own(struct registry **ret, const char *name, char *text, size_t
 	registry->text = text;
 	registry->len = len;
 
-	struct parsing p = { .registry = registry, .name = name, .at = text, .end = text + len, .line = 1, .error = ret_error };
+	struct parsing p = {
+		.registry = registry, .name = name, .at = text, .end = text + len, .line = 1, .error = ret_error
+	};
 	int r = read_all(&p);
 
 	if (r < 0) {

@@ -2,11 +2,11 @@
  *
  *     decode → dedup → enrich → append → (confirmed) → fold → detect → delta
  *
- * Decisions are made before the append, from the first half, which runs ahead of the log: what was decided for an envelope
- * holds for the next one although neither is confirmed.  The second half is a fold of confirmed records and is what
- * leaves the region.  Both are functions of region.log's records: while the log's history is folded each record feeds
- * both, and a record of one's own feeds the first half when it is decided and the second when it is confirmed.  When anything
- * goes wrong with the log, both are thrown away and folded anew.
+ * Decisions are made before the append, from the first half, which runs ahead of the log: what was decided for an
+ * envelope holds for the next one although neither is confirmed.  The second half is a fold of confirmed records and
+ * is what leaves the region.  Both are functions of region.log's records: while the log's history is folded each
+ * record feeds both, and a record of one's own feeds the first half when it is decided and the second when it is
+ * confirmed.  When anything goes wrong with the log, both are thrown away and folded anew.
  *
  * Threads: one owns all shards.
  */
@@ -119,8 +119,8 @@ int64_t shard_floor_ns(const struct shard *s);
 
 /* ------------------------------------------------------------------ decode.c */
 
-/* Reads an envelope of this shard into a flight: gateway and devices are known by their numbers afterwards.  0; -EBADMSG
- * with a reason for people: set it aside; -ENOMEM. */
+/* Reads an envelope of this shard into a flight: gateway and devices are known by their numbers afterwards.  0;
+ * -EBADMSG with a reason for people: set it aside; -ENOMEM. */
 int decode_envelope(struct shard *s, struct flight *f, struct slice value, char ret_reason[REASON_MAX]);
 /* The same for a record of region.log, with what was decided then. */
 int decode_data(struct shard *s, struct flight *f, struct slice value, struct buf *memory);
@@ -141,8 +141,8 @@ int enrich(struct shard *s, struct flight *f);
 /* The value of the DATA record. 0 or -ENOMEM. */
 int decide_append(struct shard *s, const struct flight *f, struct slice envelope, int64_t now_ns, struct buf *out);
 
-/* Whether the log has this reading: 1, 0, -ENODATA when nobody can tell any more, another negative errno when region.log
- * cannot be read now. */
+/* Whether the log has this reading: 1, 0, -ENODATA when nobody can tell any more, another negative errno when
+ * region.log cannot be read now. */
 int page_ask(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t hash);
 /* A reading was accepted: pages in memory stay complete. */
 int page_note(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t hash);

@@ -87,7 +87,8 @@ static bool same_set(const void *context, uint32_t position)
 	const struct wanted_set *w = context;
 	const struct window_set *have = &w->windows->sets[position];
 
-	return have->n == w->set->n && (have->n == 0 || memcmp(have->metrics, w->set->metrics, have->n * sizeof(uint32_t)) == 0);
+	return have->n == w->set->n &&
+	       (have->n == 0 || memcmp(have->metrics, w->set->metrics, have->n * sizeof(uint32_t)) == 0);
 }
 
 static int keep_set(struct windows *w, const struct window_set *set, uint64_t hash)
@@ -117,6 +118,8 @@ int windows_set(struct windows *w, struct words *words, const struct block_set *
 
 		if (r < 0)
 			return r;
+		if (set->names[i].len > 0 && memchr(set->names[i].data, 0, set->names[i].len))
+			metrics[i] = WINDOW_SET_NONE;
 		for (uint32_t k = 0; k < i; k++)
 			if (metrics[k] == metrics[i])
 				metrics[k] = WINDOW_SET_NONE;
@@ -279,8 +282,8 @@ static int add_value(struct window *v, double value, bool late)
 	return window_values_add(&v->values, value, fixed);
 }
 
-int windows_add(struct windows *w, int64_t timestamp_ns, uint32_t type, uint32_t set, uint32_t device, const double *values,
-		bool late)
+int windows_add(struct windows *w, int64_t timestamp_ns, uint32_t type, uint32_t set, uint32_t device,
+		const double *values, bool late)
 {
 	struct window_group *g;
 	int r = find_group(w, window_start_ns(timestamp_ns), type, set, &g);

@@ -1,5 +1,5 @@
-/* Words (names of metrics, types, places, owners) as small numbers.  A shard has its own, numbered in the order in which
- * its log brings them.
+/* Words (names of metrics, types, places, owners) as small numbers.  A shard has its own, numbered in the order in
+ * which its log brings them.
  *
  * Threads: none; one owner.
  */

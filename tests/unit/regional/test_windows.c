@@ -68,6 +68,19 @@ static void of_a_repeated_name_the_last_value_counts(void)
 	CU_ASSERT_EQUAL(find(&b, 0, 1, "t")->values.count, 1);
 }
 
+static void a_name_that_no_text_can_carry_has_no_window(void)
+{
+	BOTH b = { 0 };
+	struct slice names[] = { SLICE("t\0x", 3), SLICE_STR("t") };
+	struct block_set set = { .n = 2, .names = names };
+	uint32_t number;
+
+	ASSERT_OK(windows_set(&b.windows, &b.words, &set, &number));
+	ASSERT_OK(windows_add(&b.windows, 5, 1, number, 0, (double[]){ 1, 2 }, false));
+	CU_ASSERT_EQUAL(b.windows.n, 1);
+	CU_ASSERT(find(&b, 0, 1, "t")->values.sum == 2000000000);
+}
+
 static void a_device_counts_once_whatever_sets_it_uses(void)
 {
 	BOTH b = { 0 };
@@ -188,6 +201,7 @@ static void beyond_the_maximum_nothing_is_added(void)
 }
 
 TESTS("regional-windows", T(a_set_is_its_names_in_order), T(of_a_repeated_name_the_last_value_counts),
+      T(a_name_that_no_text_can_carry_has_no_window),
       T(a_device_counts_once_whatever_sets_it_uses), T(what_cannot_be_summed_is_counted), T(only_what_was_touched_has_changed),
       T(dropping_what_is_old_leaves_the_rest_as_it_was), T(what_has_changed_is_not_dropped),
       T(beyond_the_maximum_nothing_is_added))
