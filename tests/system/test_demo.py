@@ -81,16 +81,16 @@ def test_interrupted_it_cleans_up(tmp_path):
     assert left_behind() == before
 
 
-def test_a_crashed_run_is_cleaned_by_the_next(tmp_path):
+def test_a_crashed_run_is_cleaned_by_the_next():
+    before = left_behind()
     child = subprocess.Popen([SLUICE, "demo", "--seconds", "60", "--devices", "50"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     for line in child.stdout:
         if "sending" in line:
             break
     child.kill()
     child.communicate(timeout=20)
-    folders = set(pathlib.Path("/tmp").glob("sluice-demo-*"))
     done = subprocess.run([SLUICE, "demo", "--seconds", "5", "--devices", "20"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=120)
     assert "cannot" not in done.stdout
     assert not NAMESPACES & namespaces()
-    for folder in folders:  # the killed run's own data is the user's to look at
-        subprocess.run(["rm", "-rf", folder], check=True)
+    if os.geteuid() == 0:
+        assert left_behind() == before

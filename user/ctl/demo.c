@@ -24,6 +24,7 @@
 #define QUIET_NS (60 * NS_PER_S)       /* how long the tiers may take to come to rest */
 #define FINAL_NS (75 * NS_PER_S)       /* and how long to wait for a final window after that */
 #define LOCK_FILE "/run/sluice-demo.lock"
+#define FOLDER "/tmp/sluice-demo-"
 #define BPF_STATS "/proc/sys/kernel/bpf_stats_enabled"
 
 /* ------------------------------------------------------------------ arguments */
@@ -102,7 +103,7 @@ static int make_folder(struct demo *d)
 			return fprintf(stderr, "sluice demo: --keep %s holds the streams of another run; name a new folder\n", keep), -EEXIST;
 		return 0;
 	}
-	snprintf(d->dir, sizeof(d->dir), "/tmp/sluice-demo-XXXXXX");
+	snprintf(d->dir, sizeof(d->dir), FOLDER "XXXXXX");
 	if (!mkdtemp(d->dir))
 		return fprintf(stderr, "sluice demo: %s: %s\n", d->dir, strerror(errno)), -errno;
 	d->own_dir = true;
@@ -114,10 +115,26 @@ static int remove_entry(const char *path, const struct stat *st, int kind, struc
 	return remove(path);
 }
 
-static void remove_folder(const struct demo *d)
+static void remove_folder(const char *path)
 {
-	if (d->own_dir)
-		nftw(d->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+	nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+/* The lock's file names the folder of the run that holds it: a run that finds one there removes what a crash has left. */
+static void remove_leftover(int lock)
+{
+	char path[DEMO_PATH];
+	ssize_t n = pread(lock, path, sizeof(path) - 1, 0);
+
+	path[MAX(n, 0)] = 0;
+	if (strncmp(path, FOLDER, strlen(FOLDER)) == 0 && !strchr(path + strlen(FOLDER), '/'))
+		remove_folder(path);
+}
+
+static void note_folder(int lock, const char *path)
+{
+	if (lock >= 0 && (ftruncate(lock, 0) < 0 || pwrite(lock, path, strlen(path), 0) < 0))
+		fprintf(stderr, "sluice demo: " LOCK_FILE ": %s\n", strerror(errno));
 }
 
 /* One demo at a time: its namespaces and addresses are fixed. */
@@ -261,13 +278,23 @@ int cmd_demo(int argc, char **argv)
 
 	if (d.xdp && lock < 0)
 		return fprintf(stderr, "sluice demo: %s\n", lock == -EBUSY ? "another demo runs on this machine" : strerror(-lock)), CTL_FAILED;
-	status = CTL_FAILED;
-	if (make_folder(&d) == 0 && run(&d) == 0)
-		status = stop_requested() || demo_succeeded(&d) ? CTL_FINE : CTL_FAILED;
+	if (lock >= 0)
+		remove_leftover(lock);
+
+	int r = make_folder(&d);
+
+	note_folder(lock, d.own_dir ? d.dir : "");
+	if (r == 0)
+		r = run(&d);
+
+	bool fine = r == 0 && (stop_requested() || demo_succeeded(&d));
+
 	demo_figures_done(&d.now);
 	demo_figures_done(&d.before);
-	remove_folder(&d);
+	if (d.own_dir)
+		remove_folder(d.dir);
+	note_folder(lock, "");
 	if (lock >= 0)
 		close(lock);
-	return status;
+	return fine ? CTL_FINE : CTL_FAILED;
 }

@@ -120,6 +120,16 @@ static void view_screen(const struct demo *d, const char *phase)
 	fflush(stdout);
 }
 
+static void say_where(const struct demo *d)
+{
+	printf("dashboards: ");
+	for (int i = 0; i < DEMO_REGIONS; i++)
+		printf("http://%s:%u/ ", d->regional_ports[i].host, d->regional_ports[i].port);
+	if (d->xdp)
+		printf("\nmaps: bpftool map dump pinned " SLUICE_PIN_ROOT "/%s/*/verdicts", testbed_nic(0));
+	printf("\n");
+}
+
 static void view_line(const struct demo *d, const char *phase)
 {
 	static int64_t next_ns;
@@ -128,6 +138,8 @@ static void view_line(const struct demo *d, const char *phase)
 
 	if (d->now_ns < next_ns)
 		return;
+	if (next_ns == 0)
+		say_where(d);
 	next_ns = d->now_ns + LINE_EVERY_NS;
 	for (int i = 0; i < DEMO_REGIONS; i++) {
 		unique += f->regions[i].unique;
