@@ -3,7 +3,6 @@
  *     sources ─▶ workers ─▶ commit (fsync) ─▶ answers          spool ─▶ publisher ─▶ edge.telemetry
  */
 #include <errno.h>
-#include <getopt.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -14,6 +13,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/stop.h"
+#include "config/daemon.h"
 #include "gateway/gateway.h"
 #include "gateway/publisher.h"
 #include "gateway/worker.h"
@@ -35,16 +35,6 @@ struct program {
 	pthread_t heartbeat;
 	bool heartbeat_started;
 };
-
-static const char usage[] =
-	"Usage: sluice-gateway --config FILE\n"
-	"\n"
-	"Receives telemetry over CoAP, through XDP and AF_XDP or a UDP socket, commits it to the\n"
-	"spool before it acknowledges, and publishes it to the region.\n"
-	"\n"
-	"  --config FILE   settings (`sluice config reference` explains them)\n"
-	"  --check         say whether the settings are right, and end\n"
-	"  --help          this text\n";
 
 /* ------------------------------------------------------------------ wiring */
 
@@ -422,48 +412,28 @@ static int run(struct program *p)
 	return r;
 }
 
-/* EXIT_SUCCESS, 1 for wrong settings, 2 for a wrong command line; negative: go on. */
-static int read_arguments(struct program *p, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' }, { "check", no_argument, NULL, 'k' }, { "help", no_argument, NULL, 'h' }, { 0 },
-	};
-	struct settings *set = &p->gateway.settings;
-	struct config_error error;
-	const char *file = NULL;
-	bool check = false;
-
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		if (c == 'h')
-			return fputs(usage, stdout) < 0;
-		if (c == '?')
-			return fputs(usage, stderr), 2;
-		if (c == 'c')
-			file = optarg;
-		check |= c == 'k';
-	}
-	if (!file || optind < argc)
-		return fputs(usage, stderr), 2;
-	if (config_load(set, file, &error) < 0 || config_check(set, "gateway", &error) < 0 ||
-	    gateway_keys_load(&p->gateway.keys, set, &error) < 0) {
-		fprintf(stderr, "sluice-gateway: %s\n", error.text);
-		return EXIT_FAILURE;
-	}
-	return check ? EXIT_SUCCESS : -1;
-}
-
 int main(int argc, char **argv)
 {
+	static const struct daemon_about about = {
+		"gateway",
+		"Receives telemetry over CoAP, through XDP and AF_XDP or a UDP socket, commits it to the spool before it\n"
+		"acknowledges, and publishes it to the region.",
+	};
 	static struct program p;
-	int status = read_arguments(&p, argc, argv);
+	struct config_error error;
+	bool check;
+	int status = daemon_begin(&p.gateway.settings, &check, &about, argc, argv);
 
-	if (status >= 0)
+	if (status != DAEMON_GO_ON)
 		return status;
-	log_setup("sluice-gateway", (enum log_level)p.gateway.settings.log_level, (enum log_format)p.gateway.settings.log_format);
 
-	int r = stop_setup();
+	int r = gateway_keys_load(&p.gateway.keys, &p.gateway.settings, &error);
 
-	if (r == 0)
+	if (r < 0)
+		fprintf(stderr, "sluice-gateway: %s\n", error.text);
+	if (r == 0 && !check)
+		r = stop_setup();
+	if (r == 0 && !check)
 		r = run(&p);
 	config_done(&p.gateway.settings);
 	return r < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

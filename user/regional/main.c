@@ -1,22 +1,15 @@
 /* sluice-regional: takes its shards of a region's edge.telemetry into region.log, and tells the aggregator. */
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/stop.h"
-#include "config/config.h"
+#include "config/daemon.h"
 #include "observe/admin.h"
 #include "observe/dashboard.h"
 #include "regional/region.h"
 #include "regional/registry.h"
-
-static const char usage[] =
-	"usage: sluice-regional --config FILE [--check]\n"
-	"\n"
-	"  --config FILE   settings (YAML); `sluice config reference` lists them\n"
-	"  --check         check settings and registry, then end\n";
 
 struct program {
 	struct settings settings;
@@ -76,54 +69,28 @@ static int run(struct program *p)
 	return r;
 }
 
-/* EXIT_SUCCESS, 1 for wrong settings, 2 for a wrong command line; negative: go on. */
-static int read_arguments(struct program *p, int argc, char **argv)
-{
-	static const struct option options[] = {
-		{ "config", required_argument, NULL, 'c' },
-		{ "check", no_argument, NULL, 'k' },
-		{ "help", no_argument, NULL, 'h' },
-		{ 0 },
-	};
-	struct config_error error = { "" };
-	struct registry_error registry_error = { "" };
-	const char *file = NULL;
-	bool check = false;
-
-	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
-		if (c == 'h')
-			return fputs(usage, stdout) < 0;
-		if (c == '?')
-			return fputs(usage, stderr), 2;
-		if (c == 'c')
-			file = optarg;
-		check |= c == 'k';
-	}
-	if (!file || optind < argc)
-		return fputs(usage, stderr), 2;
-	if (config_load(&p->settings, file, &error) < 0 || config_check(&p->settings, "regional", &error) < 0) {
-		fprintf(stderr, "sluice-regional: %s\n", error.text);
-		return EXIT_FAILURE;
-	}
-	if (registry_load(&p->registry, p->settings.regional_registry, &registry_error) < 0) {
-		fprintf(stderr, "sluice-regional: %s\n", registry_error.text);
-		return EXIT_FAILURE;
-	}
-	return check ? EXIT_SUCCESS : -1;
-}
-
 int main(int argc, char **argv)
 {
+	static const struct daemon_about about = {
+		"regional",
+		"Takes what a region's gateways publish, deduplicates it exactly, enriches it, keeps it in region.log, and\n"
+		"sends summaries to the aggregator.",
+	};
 	static struct program p;
-	int status = read_arguments(&p, argc, argv);
+	struct registry_error error = { "" };
+	bool check;
+	int status = daemon_begin(&p.settings, &check, &about, argc, argv);
 
-	if (status >= 0)
+	if (status != DAEMON_GO_ON)
 		return status;
-	log_setup("sluice-regional", (enum log_level)p.settings.log_level, (enum log_format)p.settings.log_format);
 
-	int r = stop_setup();
+	int r = registry_load(&p.registry, p.settings.regional_registry, &error);
 
-	if (r == 0)
+	if (r < 0)
+		fprintf(stderr, "sluice-regional: %s\n", error.text);
+	if (r == 0 && !check)
+		r = stop_setup();
+	if (r == 0 && !check)
 		r = run(&p);
 	registry_free(p.registry);
 	config_done(&p.settings);
