@@ -5,7 +5,8 @@
  * metrics that are resident are left out here once they can be named.
  *
  * A delta has only what has changed since the one before, and every window in it is whole: it replaces, it does not
- * add. More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag.
+ * add. More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag, a cut; only the last of them tells the
+ * new watermark, because what is before a watermark must have been told.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -136,7 +137,6 @@ static void fill_head(struct delta *d, const struct region *r, const struct shar
 	m->as_of = s->folded_end;
 	m->n_covered = 1;
 	m->covered = d->covered_list;
-	m->watermark_ns = s->folded.watermark_ns;
 	m->completeness = s->folded.n > 0 ? (double)gateways_live(&s->folded) / s->folded.n : 0;
 	m->cut_ns = now_ns;
 	m->trace_id = (ProtobufCBinaryData){ .len = sizeof(s->trace_id), .data = (uint8_t *)s->trace_id };
@@ -152,6 +152,7 @@ static int delta_build(struct delta *d, const struct region *r, const struct sha
 	int e = 0;
 
 	fill_head(d, r, s, now_ns);
+	d->message.watermark_ns = w->n_changed - first > DELTA_WINDOWS_MAX ? s->told_watermark_ns : s->folded.watermark_ns;
 	d->message.windows = d->window_list;
 	for (uint32_t i = first; i < w->n_changed && i - first < DELTA_WINDOWS_MAX && e == 0; i++) {
 		e = fill_window(d, i - first, s, &w->list[w->changed[i]]);
@@ -238,6 +239,7 @@ int delta_send(struct region *r, struct shard *s)
 		first += DELTA_WINDOWS_MAX;
 		r->deltas_sent++;
 	} while (first < s->windows.n_changed);
+	s->told_watermark_ns = s->folded.watermark_ns;
 	windows_mark(&s->windows, false);
 	s->oldest_change_ns = 0;
 	s->n_notices = 0;

@@ -23,7 +23,10 @@ int shard_init(struct shard *s, struct region *region, uint32_t number)
 	bool event = set->streams_clock == CLOCK_EVENT;
 	int64_t lateness_ns = set->regional_allowed_lateness_ms * NS_PER_MS;
 
-	*s = (struct shard){ .region = region, .number = number, .dropped_until_ns = INT64_MIN };
+	*s = (struct shard){ .region = region,
+			     .number = number,
+			     .dropped_until_ns = INT64_MIN,
+			     .told_watermark_ns = WATERMARK_NONE };
 	devices_init(&s->devices, number, region->partitions);
 	dedup_init(&s->dedup, set->regional_correction_horizon_ms * NS_PER_MS);
 	gateways_init(&s->decided, event, lateness_ns);

@@ -104,6 +104,7 @@ struct shard {
 	uint64_t folded_end; /* of region.log: as_of */
 	uint64_t told_end;   /* of region.log: what deltas had told before the claim */
 	int64_t dropped_until_ns;
+	int64_t told_watermark_ns; /* of the last whole cut; WATERMARK_NONE before it */
 	int64_t oldest_change_ns; /* wall clock; 0: nothing has changed since the last delta */
 	struct notice notices[NOTICES_MAX];
 	uint32_t n_notices;

@@ -324,6 +324,38 @@ static void with_event_clocks_nothing_is_ahead_and_history_has_its_windows(void)
 	CU_ASSERT_EQUAL(told.watermark_ns[device_shard("d0")], 9 * 1440 * NS_PER_MIN - 5 * NS_PER_S);
 }
 
+/* A minute whose end the watermark has passed is final for the aggregator: what belongs to it must have been told. */
+static void a_watermark_is_told_behind_all_windows_that_it_settles(void)
+{
+	enum { MINUTES = 600 };
+	static struct reading readings[MINUTES];
+	bool told_later[MINUTES] = { false };
+	TOLD told;
+	RIG(EVENT FAST);
+
+	for (int i = 0; i < MINUTES; i++)
+		readings[i] = plain("d0", i * NS_PER_MIN);
+
+	struct parcel p = {
+		.gateway = "gw", .spool = 1, .shard = device_shard("d0"), .first = 0, .clock_ns = MINUTES * NS_PER_MIN,
+		.readings = readings, .n = MINUTES,
+	};
+
+	rig_publish(&g, &p);
+	rig_open(&g);
+	rig_run(&g);
+	told_read(&g, &told);
+	CU_ASSERT_EQUAL(told.n, MINUTES);
+	for (size_t i = told.deltas; i-- > 0;) { /* from the last to the first */
+		const Sluice__V1__ConsolidatedEnvelope *m = told.messages[i];
+
+		for (int minute = 0; minute < MINUTES; minute++)
+			CU_ASSERT_FALSE(told_later[minute] && m->watermark_ns > minute * NS_PER_MIN);
+		for (size_t k = 0; k < m->n_windows; k++)
+			told_later[m->windows[k]->start_ns / NS_PER_MIN] = true;
+	}
+}
+
 /* ------------------------------------------------------------------ what cannot be used */
 
 static void what_cannot_be_used_is_set_aside_and_stops_nothing(void)
@@ -626,6 +658,7 @@ TESTS("regional-region", T(readings_are_logged_enriched_and_windowed), T(a_devic
       T(what_is_on_its_way_into_the_log_is_known_too),
       T(readings_without_a_hash_are_told_apart_by_their_bytes), T(late_ahead_and_ancient_readings_are_flagged), T(an_ancient_reading_is_deduplicated_as_all_others),
       T(with_event_clocks_nothing_is_ahead_and_history_has_its_windows),
+      T(a_watermark_is_told_behind_all_windows_that_it_settles),
       T(what_cannot_be_used_is_set_aside_and_stops_nothing), T(what_was_trimmed_unread_is_said_and_passed_over),
       T(heartbeats_move_the_clock_and_are_logged_now_and_then), T(an_envelope_covers_the_heartbeats_before_it),
       T(a_silent_gateway_is_declared_dark_and_the_watermark_goes_on), T(a_spike_is_told_at_once_and_as_an_alert),
