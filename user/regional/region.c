@@ -374,7 +374,12 @@ static int take_record(struct region *r, const struct stream_record *record)
 	s->heard[f->gateway].at_ns = clock_mono_ns();
 	if (!decode_is_heartbeat(f)) {
 		r->caught_up = false;
-		return append_data(r, f, record->value, s->next);
+		log_trace_set(&f->envelope.trace); /* of all that is logged on the envelope's way */
+		log_debug("envelope taken", F_U64("shard", s->number), F_U64("ordinal_first", f->envelope.ordinal_first),
+			  F_U64("count", f->block.count));
+		e = append_data(r, f, record->value, s->next);
+		log_trace_set(NULL);
+		return e;
 	}
 	e = hold_heartbeat(s, f, record->value);
 	flight_free(r, f);
