@@ -104,7 +104,7 @@ bench: $(O)/.deps $(BENCH_BINS) $(BINS)  ## benchmarks (BENCH=name for one); tab
 
 fuzz: $(O)/.deps $(FUZZ_BINS)  ## fuzz targets (needs CC=clang; `make check` runs them for a short while)
 
-install: all  ## programs, units and sample configurations under PREFIX
+install: all  ## programs and sample configurations under PREFIX
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/sluice
 	install -m 755 $(BINS) $(DESTDIR)$(PREFIX)/bin/
 	$(if $(wildcard deploy/samples/*.yaml),install -m 644 deploy/samples/*.yaml $(DESTDIR)$(PREFIX)/share/sluice/)
