@@ -22,6 +22,14 @@ uint64_t rand_u64(void)
 	return v;
 }
 
+double rand_uniform(uint64_t *state)
+{
+	*state ^= *state >> 12;
+	*state ^= *state << 25;
+	*state ^= *state >> 27;
+	return (double)(*state * 0x2545F4914F6CDD1DULL >> 11) * 0x1p-53;
+}
+
 int64_t rand_backoff(int64_t base, int64_t cap, unsigned attempt)
 {
 	must(base > 0 && cap >= base);

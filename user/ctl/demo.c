@@ -81,28 +81,26 @@ static int read_arguments(struct demo_options *o, int argc, char **argv)
 
 /* ------------------------------------------------------------------ the folder of a run */
 
+/* --keep: a folder of the user's, new or without the streams of another run. */
+static int keep_folder(struct demo *d, const char *keep)
+{
+	char full[PATH_MAX], streams[PATH_MAX + 16];
+
+	if (mkdir(keep, 0750) < 0 && errno != EEXIST)
+		return fprintf(stderr, "sluice demo: --keep %s: %s\n", keep, strerror(errno)), -errno;
+	if (!realpath(keep, full) || strlen(full) >= DEMO_PATH / 2)
+		return fprintf(stderr, "sluice demo: --keep %s: the path is too long\n", keep), -ENAMETOOLONG;
+	strcpy(d->dir, full);
+	snprintf(streams, sizeof(streams), "%s/streams", full);
+	if (access(streams, F_OK) == 0)
+		return fprintf(stderr, "sluice demo: --keep %s holds the streams of another run; name a new folder\n", keep), -EEXIST;
+	return 0;
+}
+
 static int make_folder(struct demo *d)
 {
-	const char *keep = d->options.keep;
-
-	if (keep) {
-		if (mkdir(keep, 0750) < 0 && errno != EEXIST)
-			return fprintf(stderr, "sluice demo: --keep %s: %s\n", keep, strerror(errno)), -errno;
-		if (!realpath(keep, (char[PATH_MAX]){ 0 }))
-			return -errno;
-
-		char full[PATH_MAX];
-
-		if (!realpath(keep, full) || strlen(full) >= DEMO_PATH / 2)
-			return fprintf(stderr, "sluice demo: --keep %s: the path is too long\n", keep), -ENAMETOOLONG;
-		strcpy(d->dir, full);
-		char streams[PATH_MAX + 16];
-
-		snprintf(streams, sizeof(streams), "%s/streams", full);
-		if (access(streams, F_OK) == 0)
-			return fprintf(stderr, "sluice demo: --keep %s holds the streams of another run; name a new folder\n", keep), -EEXIST;
-		return 0;
-	}
+	if (d->options.keep)
+		return keep_folder(d, d->options.keep);
 	snprintf(d->dir, sizeof(d->dir), FOLDER "XXXXXX");
 	if (!mkdtemp(d->dir))
 		return fprintf(stderr, "sluice demo: %s: %s\n", d->dir, strerror(errno)), -errno;

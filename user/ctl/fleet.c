@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/rand.h"
 #include "codec/coap.h"
 #include "observe/metrics.h"
 
@@ -64,14 +65,6 @@ struct fleet {
 };
 
 static const struct metric_desc latency_desc = { .name = "ack_latency", .kind = METRIC_LATENCY, .sentence = "Acknowledgements." };
-
-static double uniform(struct fleet *f)
-{
-	f->random ^= f->random >> 12;
-	f->random ^= f->random << 25;
-	f->random ^= f->random >> 27;
-	return (double)(f->random * 0x2545F4914F6CDD1DULL >> 11) * 0x1p-53;
-}
 
 /* ------------------------------------------------------------------ life */
 
@@ -216,7 +209,7 @@ static void transmit(struct fleet *f, uint32_t i, int64_t now_ns)
 	struct exchange *x = &f->exchanges[i];
 
 	if (x->attempts == 0)
-		x->timeout_ns = (int64_t)(ACK_TIMEOUT_NS * (1 + 0.5 * uniform(f)));
+		x->timeout_ns = (int64_t)(ACK_TIMEOUT_NS * (1 + 0.5 * rand_uniform(&f->random)));
 	else
 		x->timeout_ns *= 2;
 	x->attempts++;
@@ -365,7 +358,7 @@ static void on_answer(struct fleet *f, const struct coap_response *a, uint32_t i
 		}
 		f->stats.acked++;
 		metric_observe(f->latency, 0, now_ns - x->first_sent_ns, 1);
-		if (f->options.repeat > 0 && uniform(f) < f->options.repeat) {
+		if (f->options.repeat > 0 && rand_uniform(&f->random) < f->options.repeat) {
 			f->stats.repeated++;
 			send_later(f, i);
 			flush(f);

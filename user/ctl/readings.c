@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/index.h"
+#include "base/rand.h"
 #include "codec/telemetry.h"
 
 #define SPIKE_READINGS 3
@@ -193,18 +194,9 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 
 /* ------------------------------------------------------------------ made up */
 
-/* xorshift64*: Marsaglia's generator with Vigna's multiplier; good enough for weather. */
-static double uniform(struct reading_source *s)
-{
-	s->random ^= s->random >> 12;
-	s->random ^= s->random << 25;
-	s->random ^= s->random >> 27;
-	return (double)(s->random * 0x2545F4914F6CDD1DULL >> 11) * 0x1p-53;
-}
-
 static double walk(struct reading_source *s, double at, double low, double high, double step)
 {
-	return CLAMP(at + (uniform(s) - 0.5) * step, low, high);
+	return CLAMP(at + (rand_uniform(&s->random) - 0.5) * step, low, high);
 }
 
 static double hundredths(double v)
@@ -231,9 +223,9 @@ int readings_synthetic(struct reading_source **ret, const struct synthetic_optio
 			readings_free(s);
 			return r;
 		}
-		s->devices[device].temperature = 18 + 6 * uniform(s);
-		s->devices[device].humidity = 40 + 20 * uniform(s);
-		s->devices[device].light = 200 * uniform(s);
+		s->devices[device].temperature = 18 + 6 * rand_uniform(&s->random);
+		s->devices[device].humidity = 40 + 20 * rand_uniform(&s->random);
+		s->devices[device].light = 200 * rand_uniform(&s->random);
 	}
 	*ret = s;
 	return 0;
@@ -289,7 +281,7 @@ static int make_up(struct reading_source *s, int64_t now_ns, struct fleet_readin
 			{ SLICE_STR("humidity"), hundredths(d->humidity) },
 			{ SLICE_STR("light"), hundredths(d->light) },
 			{ SLICE_STR("temperature"), hundredths(temperature_of(s, device, now_ns)) },
-			{ SLICE_STR("voltage"), hundredths(2.7 + 0.3 * uniform(s)) },
+			{ SLICE_STR("voltage"), hundredths(2.7 + 0.3 * rand_uniform(&s->random)) },
 		},
 	};
 
