@@ -176,15 +176,15 @@ static void propose(struct state *s, const struct window *w, const struct detect
 {
 	const struct series *series = &s->series[w->series];
 	struct proposal p = { .series = w->series,
-			      .cleared = found->cleared,
+			      .cleared = !series->anomaly.active,
 			      .start_ns = start_ns,
-			      .onset_ns = found->onset_ns,
+			      .onset_ns = series->anomaly.onset_ns,
 			      .value = mean,
 			      .expected = found->expected,
 			      .score = found->score };
 
 	if (s->n_proposals == STATE_PROPOSALS_MAX ||
-	    alert_id(RULE_WINDOW_SPIKE, series->type, series->metric, found->onset_ns, &p.id) < 0) {
+	    alert_id(RULE_WINDOW_SPIKE, series->type, series->metric, p.onset_ns, &p.id) < 0) {
 		s->counts.refused++;
 		return;
 	}
@@ -203,8 +203,14 @@ static int detect(struct state *s, const struct window *w, const Sluice__V1__Win
 	if (merged.count > 0) {
 		double mean = (double)merged.sum / 1e9 / (double)merged.count;
 
-		detector_update(&s->series[w->series].detector, decision->start_ns, mean, STATE_ALERT_SCORE, &found);
-		if ((found.raised || found.cleared) && decision->detector == DETECTOR_VERSION)
+		struct series *series = &s->series[w->series];
+
+		detector_update(&series->detector, decision->start_ns, mean, &found);
+
+		enum anomaly_step step = anomaly_update(&series->anomaly, detector_threshold(s->options.false_alarms_per_week),
+							decision->start_ns, &found);
+
+		if (step != ANOMALY_NOTHING && decision->detector == DETECTOR_VERSION)
 			propose(s, w, &found, decision->start_ns, mean);
 	}
 	window_values_done(&merged);

@@ -88,6 +88,7 @@ int session_open(struct session **ret, const struct session_setup *setup, struct
 	struct state_options options = {
 		.horizon_ns = setup->settings->aggregator_correction_horizon_ms * NS_PER_MS,
 		.event_clock = setup->settings->streams_clock == CLOCK_EVENT,
+		.false_alarms_per_week = setup->settings->aggregator_false_alarms_per_week,
 	};
 
 	*ret_error->text = '\0';

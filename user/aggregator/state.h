@@ -23,6 +23,7 @@
 #include <stdint.h>
 
 #include "aggregator/delta.h"
+#include "analytics/anomaly.h"
 #include "analytics/detector.h"
 #include "analytics/window.h"
 #include "base/index.h"
@@ -33,7 +34,6 @@
 #define STATE_MINUTES_MAX 65536  /* in memory; beyond it the oldest goes */
 #define STATE_PROPOSALS_MAX 1024
 #define STATE_ALERTS_KNOWN 4096  /* so many alerts are recognised when they are repeated */
-#define STATE_ALERT_SCORE 0.999  /* of a window's mean: once in a million windows */
 
 #define RULE_WINDOW_SPIKE "window-spike"
 
@@ -70,6 +70,7 @@ struct series {
 	char *type, *metric;
 	uint64_t hash;
 	struct detector detector;
+	struct anomaly anomaly;
 };
 
 struct window {
@@ -138,6 +139,7 @@ struct state_counts {
 struct state_options {
 	int64_t horizon_ns;
 	bool event_clock;
+	double false_alarms_per_week; /* of the windows of one series */
 };
 
 struct state {

@@ -35,6 +35,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/macros.h"
 
 #define MEAN_GAIN (1.0 / 8)
@@ -50,10 +51,11 @@
 #define TAIL_SHARE_FIRST 0.1
 #define TAIL_EXCESS_FIRST 1.0
 
-#define CLEAR_MARGIN 10.0
+#define WEEK_NS (7.0 * 24 * 3600 * NS_PER_S)
+#define SILENT_INTERVALS 10
 #define VALUE_MAX 1e300 /* differences and their multiples stay finite */
 
-_Static_assert(sizeof(struct detector) == 72, "state is stored and copied as bytes");
+_Static_assert(sizeof(struct detector) == 80, "state is stored and copied as bytes");
 
 void detector_init(struct detector *d)
 {
@@ -85,11 +87,19 @@ static double distance_of(const struct detector *d, double value)
 	return scale > 0 ? fabs(value - d->mean) / scale : 0;
 }
 
+/* Values a week, from those seen so far. */
+static double per_week(const struct detector *d)
+{
+	double span_ns = (double)(d->last_ns - d->first_ns);
+
+	return span_ns > 0 ? WEEK_NS / span_ns * (d->seen - 1) : WEEK_NS / NS_PER_S;
+}
+
 static double score_of(const struct detector *d, double distance)
 {
 	if (d->seen < DETECTOR_WARMUP || distance <= TAIL_FROM)
 		return 0;
-	return 1 - sqrt(d->tail_share * exp_negative((distance - TAIL_FROM) / d->tail_excess));
+	return 1 / (1 + per_week(d) * d->tail_share * exp_negative((distance - TAIL_FROM) / d->tail_excess));
 }
 
 static void learn_tail(struct detector *d, double distance)
@@ -123,42 +133,59 @@ static void learn_value(struct detector *d, double value)
 	d->seen += d->seen < UINT32_MAX;
 }
 
-static void decide(struct detector *d, int64_t time_ns, double threshold_score, struct detection *ret)
-{
-	double improbable = 1 - ret->score, allowed = 1 - threshold_score;
-	bool above = d->in_anomaly > 0 ? improbable <= MIN(CLEAR_MARGIN * allowed, (1 + allowed) / 2) :
-					 ret->score > 0 && ret->score >= threshold_score;
-
-	ret->raised = above && d->in_anomaly == 0;
-	ret->cleared = !above && d->in_anomaly > 0;
-	if (ret->raised)
-		d->onset_ns = time_ns;
-	ret->onset_ns = d->onset_ns;
-	d->in_anomaly = above ? d->in_anomaly + (d->in_anomaly < UINT32_MAX) : 0;
-}
-
-void detector_update(struct detector *d, int64_t time_ns, double value, double threshold_score, struct detection *ret)
+void detector_update(struct detector *d, int64_t time_ns, double value, struct detection *ret)
 {
 	must(isfinite(value));
-	*ret = (struct detection){ .expected = d->mean };
+	*ret = (struct detection){ .expected = d->mean, .low = d->mean, .high = d->mean };
 	if (d->seen > 0 && time_ns < d->last_ns)
 		return;
 	d->last_ns = time_ns;
 	value = CLAMP(value, -VALUE_MAX, VALUE_MAX);
 	if (d->seen == 0) {
 		d->mean = d->last = value;
+		d->first_ns = time_ns;
 		d->seen = 1;
-		ret->expected = value;
+		ret->expected = ret->low = ret->high = value;
 		return;
 	}
 
-	double distance = distance_of(d, value);
-	bool first = d->in_anomaly == 0;
+	double distance = distance_of(d, value), band = 4 * MAX(d->deviation, d->resolution);
 
-	ret->score = score_of(d, distance);
+	ret->low = d->mean - band;
+	ret->high = d->mean + band;
+	ret->unusual = score_of(d, distance);
+	ret->score = d->before > 0.5 ? 0 : ret->unusual;
+	ret->kind = ret->unusual > 0 ? DETECTOR_SPIKE : DETECTOR_NONE;
 	ret->direction = (int8_t)((value > d->mean) - (value < d->mean));
-	decide(d, time_ns, threshold_score, ret);
-	if (d->seen >= DETECTOR_WARMUP && (first || d->in_anomaly == 0))
+	if (d->seen >= DETECTOR_WARMUP && (d->before <= 0.5 || ret->unusual <= 0.5))
 		learn_tail(d, distance);
+	d->before = ret->unusual;
 	learn_value(d, value);
+}
+
+int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)
+{
+	if (d->seen < DETECTOR_WARMUP)
+		return INT64_MAX;
+	return d->last_ns + SILENT_INTERVALS * ((d->last_ns - d->first_ns) / (d->seen - 1));
+}
+
+static const char *const kinds[DETECTOR_KINDS] = {
+	[DETECTOR_NONE] = "none", [DETECTOR_SPIKE] = "spike", [DETECTOR_LEVEL_SHIFT] = "level-shift",
+	[DETECTOR_DRIFT] = "drift", [DETECTOR_VARIANCE] = "variance", [DETECTOR_RHYTHM] = "rhythm",
+	[DETECTOR_SEASONAL] = "seasonal", [DETECTOR_FLATLINE] = "flatline", [DETECTOR_SILENCE] = "silence",
+};
+
+const char *detector_kind_name(enum detector_kind kind)
+{
+	return kinds[kind];
+}
+
+enum detector_kind detector_kind_named(const char *name)
+{
+	enum detector_kind kind = 0;
+
+	while (kind < DETECTOR_KINDS && strcmp(kinds[kind], name))
+		kind++;
+	return kind;
 }

@@ -57,7 +57,8 @@ static uint32_t detector_for(struct detectors *d, const struct device *device, c
 		d->refused++;
 		return DETECTOR_NONE;
 	}
-	detector_init(&d->list[d->n]);
+	d->list[d->n] = (struct watched){ 0 };
+	detector_init(&d->list[d->n].detector);
 	return d->n++;
 }
 

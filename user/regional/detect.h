@@ -12,6 +12,7 @@
 
 #include <stdint.h>
 
+#include "analytics/anomaly.h"
 #include "analytics/detector.h"
 #include "regional/devices.h"
 #include "regional/windows.h"
@@ -26,8 +27,14 @@ struct series {
 	uint32_t at;   /* in refs: a detector for each metric of the set, or DETECTOR_NONE */
 };
 
+/* A metric of a device. */
+struct watched {
+	struct detector detector;
+	struct anomaly anomaly;
+};
+
 struct detectors {
-	struct detector *list;
+	struct watched *list;
 	uint32_t n, cap;
 	struct series *series;
 	uint32_t n_series, cap_series;

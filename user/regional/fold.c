@@ -80,7 +80,7 @@ static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t 
 	const struct block *b = &f->block;
 	uint32_t device = f->device[b->device[i]];
 	const uint32_t *refs;
-	double threshold = s->region->settings->regional_spike_score;
+	double threshold = detector_threshold(s->region->settings->regional_false_alarms_per_week);
 	int r = detectors_of(&s->detectors, &s->devices.list[device], &s->windows, set, &refs);
 
 	if (r < 0)
@@ -91,8 +91,13 @@ static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t 
 
 		if (refs[m] == DETECTOR_NONE || !isfinite(value))
 			continue;
-		detector_update(&s->detectors.list[refs[m]], b->timestamp_ns[i], value, threshold, &d);
-		if (!d.raised && !d.cleared)
+		struct watched *w = &s->detectors.list[refs[m]];
+
+		detector_update(&w->detector, b->timestamp_ns[i], value, &d);
+
+		enum anomaly_step step = anomaly_update(&w->anomaly, threshold, b->timestamp_ns[i], &d);
+
+		if (step == ANOMALY_NOTHING)
 			continue;
 
 		struct notice n = {
@@ -103,12 +108,12 @@ static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t 
 			.metric = s->windows.sets[set].metrics[m],
 			.event_ns = b->timestamp_ns[i],
 			.arrival_ns = b->arrival_ns[i],
-			.onset_ns = d.onset_ns,
+			.onset_ns = w->anomaly.onset_ns,
 			.value = value,
 			.expected = d.expected,
 			.score = d.score,
 			.hash = b->hash[i],
-			.cleared = d.cleared,
+			.cleared = step == ANOMALY_CLEARED,
 		};
 
 		tell(s, &n, now_ns);

@@ -569,12 +569,12 @@ static void a_notice_becomes_one_alert_however_often_it_is_told(void)
 /* Thirty quiet minutes and a hot one. */
 static void send_hot_minute(struct world *w)
 {
-	for (int i = 0; i <= 31; i++)
+	for (int i = 0; i <= 33; i++)
 		send_window(
 			w, "eu", 0, 2 + (uint64_t)i, T0,
 			(struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i == 30 ? 80 : 20 + i % 3 * 0.5));
-	send_watermarks(w, "eu", 100, T0 + 32 * MINUTE);
-	send_watermarks(w, "us", 100, T0 + 32 * MINUTE);
+	send_watermarks(w, "eu", 100, T0 + 34 * MINUTE);
+	send_watermarks(w, "us", 100, T0 + 34 * MINUTE);
 }
 
 static void an_unusual_mean_of_a_window_raises_an_alert_and_a_restart_does_not_repeat_it(void)
@@ -636,7 +636,7 @@ static void an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is
 
 	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
 
-	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE }, &sink));
+	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE, .false_alarms_per_week = 0.01 }, &sink));
 	url_of(&w, "global.log", url);
 	ASSERT_OK(owned_reader_open(&reader, url, &(struct stream_options){ .reader = true }, NULL));
 	while ((r = owned_reader_next(reader, &record, clock_mono_ns() + 300 * NS_PER_MS)) > 0)
@@ -674,7 +674,7 @@ static void a_second_aggregator_waits_until_the_first_is_gone(void)
 	int alerts = 0, r = 0;
 	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
 
-	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE }, &sink));
+	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE, .false_alarms_per_week = 0.01 }, &sink));
 	url_of(&w, "global.log", url);
 	ASSERT_OK(owned_log_claim(&other,
 				  &(struct owned_options){ .url = url,

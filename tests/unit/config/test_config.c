@@ -41,7 +41,7 @@ static void an_empty_file_gives_the_defaults(void)
 		CU_ASSERT_EQUAL(s.regional_correction_horizon_ms, 2 * 3600 * 1000);
 		CU_ASSERT_EQUAL(s.spool_segment_bytes, 64 << 20);
 		CU_ASSERT_EQUAL(s.spool_size_bytes, 8LL << 30);
-		CU_ASSERT_EQUAL(s.regional_spike_score, 0.999);
+		CU_ASSERT_EQUAL(s.regional_false_alarms_per_week, 0.01);
 		CU_ASSERT_EQUAL(s.xdp_on_stop, ON_STOP_KEEP);
 		CU_ASSERT_EQUAL(s.aggregator_regions.n, 0);
 	}
@@ -59,7 +59,7 @@ static void every_kind_of_value_is_read(void)
 			"limit:\n  deny:\n    - 203.0.113.0/24\n    - '2001:db8::/32'\n"
 			"spool: {segment: 1MiB, size: \"17 MiB\"}\n"
 			"batch: {linger: 0}\n"
-			"regional: {spike_score: 0.75, correction_horizon: 7d, allowed_lateness: 1500ms, max_ahead: 1min}\n"
+			"regional: {false_alarms_per_week: 0.75, correction_horizon: 7d, allowed_lateness: 1500ms, max_ahead: 1min}\n"
 			"aggregator:\n  regions:\n    south: embedded:/a/b\n    north: kafka:h:1/t\n",
 			&e));
 	CU_ASSERT_STRING_EQUAL(s.node_id, "gw-1");
@@ -75,7 +75,7 @@ static void every_kind_of_value_is_read(void)
 	CU_ASSERT_EQUAL(s.spool_segment_bytes, 1048576);
 	CU_ASSERT_EQUAL(s.spool_size_bytes, 17825792);
 	CU_ASSERT_EQUAL(s.batch_linger_ms, 0);
-	CU_ASSERT_EQUAL(s.regional_spike_score, 0.75);
+	CU_ASSERT_EQUAL(s.regional_false_alarms_per_week, 0.75);
 	CU_ASSERT_EQUAL(s.regional_correction_horizon_ms, 604800000);
 	CU_ASSERT_EQUAL(s.regional_allowed_lateness_ms, 1500);
 	CU_ASSERT_EQUAL(s.regional_max_ahead_ms, 60000);
@@ -119,10 +119,10 @@ static void a_value_of_the_wrong_type_is_refused(void)
 	expect_error("xdp: {mode: fast}\n",
 		     "f.yaml:1:13: xdp.mode must be off, auto, native or generic, not \"fast\"");
 	expect_error("log: {format: lo}\n", "f.yaml:1:15: log.format must be logfmt or json, not \"lo\"");
-	expect_error("regional: {spike_score: high}\n",
-		     "f.yaml:1:25: regional.spike_score must be a number from 0.5 to 1, not \"high\"");
-	expect_error("regional: {spike_score: nan}\n",
-		     "f.yaml:1:25: regional.spike_score must be a number from 0.5 to 1, not \"nan\"");
+	expect_error("regional: {false_alarms_per_week: high}\n",
+		     "f.yaml:1:35: regional.false_alarms_per_week must be a number from 1e-9 to 1000, not \"high\"");
+	expect_error("regional: {false_alarms_per_week: nan}\n",
+		     "f.yaml:1:35: regional.false_alarms_per_week must be a number from 1e-9 to 1000, not \"nan\"");
 	expect_error("limit: {deny: 203.0.113.0/24}\n",
 		     "f.yaml:1:15: limit.deny must be a list, not a single value: write [a, b] or one \"- a\" a line");
 	expect_error("limit: {deny: [[a]]}\n",
@@ -170,8 +170,8 @@ static void a_value_out_of_range_is_refused_with_the_range(void)
 	expect_error("spool: {size: 16777215B}",
 		     "f.yaml:1:15: spool.size is out of range: 16777215B; it must be a size (B, KiB, MiB, GiB, TiB) from "
 		     "16MiB to 1TiB");
-	expect_error("regional: {spike_score: 1.0001}",
-		     "f.yaml:1:25: regional.spike_score is out of range: 1.0001; it must be a number from 0.5 to 1");
+	expect_error("regional: {false_alarms_per_week: 1000.1}",
+		     "f.yaml:1:35: regional.false_alarms_per_week is out of range: 1000.1; it must be a number from 1e-9 to 1000");
 
 	CLEANUP(config_done) struct settings s;
 	struct config_error e;
@@ -290,7 +290,7 @@ static void what_show_writes_reads_back_the_same(void)
 		"del\\x7f\", region: \"\\x01\"}\n"
 		"limit: {deny: ['- a', '', 'b: c', '# d', \"ends \\\\\"]}\n"
 		"aggregator: {regions: {'null': 'true', 'a: b': '~', ? \"\\n\" : x}}\n"
-		"regional: {spike_score: 0.99999999999999989, allowed_lateness: 3599999ms, max_ahead: 86400s}\n"
+		"regional: {false_alarms_per_week: 0.99999999999999989, allowed_lateness: 3599999ms, max_ahead: 86400s}\n"
 		"spool: {segment: 1048577B, size: 1048576MiB}\n"
 		"batch: {linger: 0ms}\n"
 		"xdp: {mode: auto, shadow: true}\n",

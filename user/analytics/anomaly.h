@@ -1,0 +1,31 @@
+/* An anomaly of one series as one event: it begins with a score at the threshold, and ends when nothing unusual has been
+ * seen for a while.
+ *
+ * Plain bytes, like the detector's state, and beside it: what begins an event is a setting, what the detector learns is
+ * not.  Threads: none.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "analytics/detector.h"
+
+#define ANOMALY_QUIET_VALUES 3 /* usual ones in a row end it */
+
+struct anomaly {
+	int64_t onset_ns; /* of the value that began it; kept until the next one begins */
+	double worst;     /* the highest score since */
+	uint8_t active, quiet;
+	uint8_t kind; /* enum detector_kind, of its beginning */
+	int8_t direction;
+};
+
+enum anomaly_step { ANOMALY_NOTHING, ANOMALY_RAISED, ANOMALY_CLEARED };
+
+/* threshold: detector_threshold(). A zeroed anomaly is none. */
+enum anomaly_step anomaly_update(struct anomaly *a, double threshold, int64_t time_ns, const struct detection *found);
+/* The series is silent since its last value at last_ns: begins an event, if none lasts that is one of silence.  The next
+ * value ends it: see anomaly_heard(). */
+enum anomaly_step anomaly_silent(struct anomaly *a, int64_t last_ns);
+/* Before anomaly_update(): a value has come. CLEARED when that ends a silence. */
+enum anomaly_step anomaly_heard(struct anomaly *a);
