@@ -49,7 +49,7 @@ LIBS_ALL     = $(PKG_LIBS) -lroaring -lm
 
 # ---------------------------------------------------------------- what there is
 
-MODULES  := base config observe codec journal stream net analytics
+MODULES  := base config observe codec journal stream net analytics alerts
 PROGRAMS := gateway regional aggregator ctl
 bin_of    = $(O)/bin/$(if $(filter ctl,$(1)),sluice,sluice-$(1))
 BINS     := $(foreach p,$(PROGRAMS),$(if $(wildcard user/$(p)/main.c),$(call bin_of,$(p))))

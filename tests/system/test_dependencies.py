@@ -10,6 +10,7 @@ BELOW = {
     "codec": {"base"},
     "journal": {"base"},
     "analytics": {"base", "codec"},  # decimals: the one place where a double becomes text
+    "alerts": {"base", "config", "codec", "analytics"},
     "stream": {"base", "config", "observe", "codec", "journal", "analytics"},
     "net": {"base", "config", "observe", "codec", "journal", "analytics"},
 }

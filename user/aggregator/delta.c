@@ -88,8 +88,12 @@ static int check_notice(const Sluice__V1__Notice *n, struct delta_why *why)
 	if (!name_fits(n->rule) || !name_fits(n->device_id) || !name_fits(n->type) || !name_fits(n->place) ||
 	    !name_fits(n->metric))
 		return refuse(why, "a notice has a name longer than %d bytes", DELTA_NAME_MAX);
-	if (!isfinite(n->value) || !isfinite(n->expected) || !isfinite(n->score))
-		return refuse(why, "a notice's value, expected or score is not finite");
+	if (!isfinite(n->value) || !isfinite(n->expected) || !isfinite(n->score) || !isfinite(n->low) ||
+	    !isfinite(n->high))
+		return refuse(why, "a notice's value, expected, low, high or score is not finite");
+	for (size_t i = 0; i < n->n_shares; i++)
+		if (!name_fits(n->shares[i]->metric) || !(n->shares[i]->share >= 0 && n->shares[i]->share <= 1))
+			return refuse(why, "a notice's share of a metric is not in 0 to 1");
 	return 0;
 }
 

@@ -5,7 +5,7 @@
 
 typedef void spoil(Sluice__V1__ConsolidatedEnvelope *m);
 
-/* A delta with one window of two buckets and a notice, spoiled and read. */
+/* A delta with one window of two buckets and a notice with one share, spoiled and read. */
 static int read_spoiled(spoil *change, struct delta_why *ret_why)
 {
 	static int32_t buckets[2] = { 10, 20 };
@@ -16,6 +16,7 @@ static int read_spoiled(spoil *change, struct delta_why *ret_why)
 	Sluice__V1__LogId id = SLUICE__V1__LOG_ID__INIT;
 	Sluice__V1__Window window = SLUICE__V1__WINDOW__INIT, *windows[1] = { &window };
 	Sluice__V1__Notice notice = SLUICE__V1__NOTICE__INIT, *notices[1] = { &notice };
+	Sluice__V1__MetricShare share = SLUICE__V1__METRIC_SHARE__INIT, *shares[1] = { &share };
 	struct delta d;
 
 	buckets[0] = 10;
@@ -38,6 +39,8 @@ static int read_spoiled(spoil *change, struct delta_why *ret_why)
 	m.n_windows = m.n_notices = 1;
 	m.windows = windows;
 	m.notices = notices;
+	notice.n_shares = 1;
+	notice.shares = shares;
 	if (change)
 		change(&m);
 	sluice__v1__consolidated_envelope__pack(&m,
@@ -80,6 +83,9 @@ SPOIL(far_negative, m->windows[0]->bucket[0] = INT32_MIN)
 SPOIL(other_count, m->windows[0]->count = 4)
 SPOIL(long_device, m->notices[0]->device_id = long_name)
 SPOIL(no_value, m->notices[0]->value = NAN)
+SPOIL(no_band, m->notices[0]->low = -INFINITY)
+SPOIL(much_share, m->notices[0]->shares[0]->share = 1.5)
+SPOIL(long_share, m->notices[0]->shares[0]->metric = long_name)
 
 static void a_delta_that_does_not_hold_together_is_refused_with_a_sentence(void)
 {
@@ -87,7 +93,8 @@ static void a_delta_that_does_not_hold_together_is_refused_with_a_sentence(void)
 					 short_uuid,	over_complete, not_a_number,  no_minute,    long_type,
 					 long_metric,	short_sum,     short_squares, infinite_max, min_above_max,
 					 fewer_counts,	descending,    repeated,      far_bucket,   far_negative,
-					 other_count,	long_device,   no_value };
+					 other_count,	long_device,   no_value,	    no_band,	  much_share,
+					 long_share };
 	struct delta_why why;
 
 	memset(long_name, 'x', sizeof(long_name) - 1);
