@@ -24,7 +24,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-THREADED = re.compile(r"tests/unit/(base|observe|stream|journal|net|gateway|aggregator)/")
+THREADED = re.compile(r"tests/unit/(base|observe|stream|journal|net|alerts|gateway|aggregator)/")
 KAFKA = re.compile(r"tests/unit/stream/")
 FUZZ_SECONDS = 5
 
