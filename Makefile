@@ -65,7 +65,7 @@ LIB       := $(O)/libsluice.a
 
 UNIT_SRC  := $(wildcard tests/unit/*/test_*.c tests/bpf/test_*.c)
 UNIT_BINS := $(UNIT_SRC:%.c=$(O)/%)
-BENCH_SRC := $(wildcard tests/bench/bench_*.c)
+BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
 BENCH_BINS := $(BENCH_SRC:%.c=$(O)/%)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BINS := $(FUZZ_SRC:%.c=$(O)/%)
