@@ -5,8 +5,8 @@
  * metrics that are resident are left out here once they can be named.
  *
  * A delta has only what has changed since the one before, and every window in it is whole: it replaces, it does not
- * add. More windows than DELTA_WINDOWS_MAX go in several deltas of the same tag, a cut; only the last of them tells the
- * new watermark, because what is before a watermark must have been told.
+ * add. More windows than DELTA_WINDOWS_MAX, or notices than NOTICES_A_DELTA, go in several deltas of the same tag, a
+ * cut; only the last of them tells the new watermark, because what is before a watermark must have been told.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -23,7 +23,15 @@
 
 #define DELTA_WINDOWS_MAX 256
 #define TURN_NS (100 * NS_PER_MS)
-#define RULE "spike"
+#define RULE_EVENT "device" /* in the ids of region.alerts: a device's silence and another event of the same onset are two */
+#define RULE_SILENCE "silence"
+
+struct told_notice {
+	Sluice__V1__Notice message;
+	char device[33];
+	Sluice__V1__MetricShare shares[NOTICE_SHARES_MAX];
+	Sluice__V1__MetricShare *share_list[NOTICE_SHARES_MAX];
+};
 
 /* Everything that one delta is made of. */
 struct delta {
@@ -35,9 +43,8 @@ struct delta {
 	Sluice__V1__Window windows[DELTA_WINDOWS_MAX];
 	Sluice__V1__Window *window_list[DELTA_WINDOWS_MAX];
 	uint8_t sums[DELTA_WINDOWS_MAX][16], squares[DELTA_WINDOWS_MAX][32];
-	Sluice__V1__Notice notices[NOTICES_MAX];
-	Sluice__V1__Notice *notice_list[NOTICES_MAX];
-	struct buf memory; /* numbers of buckets, texts */
+	struct told_notice notices[NOTICES_A_DELTA];
+	Sluice__V1__Notice *notice_list[NOTICES_A_DELTA];
 };
 
 /* Words and ids have no terminating zero, protobuf-c wants one: words.c and this keep one behind them. */
@@ -95,18 +102,35 @@ static int fill_window(struct delta *d, uint32_t at, const struct shard *s, cons
 	return fill_histogram(to, &v->histogram);
 }
 
-static void fill_notice(Sluice__V1__Notice *to, const struct shard *s, const struct notice *n, char device[33])
+static void fill_shares(struct told_notice *told, const struct shard *s, const struct notice *n)
+{
+	for (uint32_t i = 0; i < n->n_shares; i++) {
+		sluice__v1__metric_share__init(&told->shares[i]);
+		told->shares[i].metric = text_of(s, n->share_metrics[i]);
+		told->shares[i].share = n->shares[i];
+		told->share_list[i] = &told->shares[i];
+	}
+	told->message.n_shares = n->n_shares;
+	told->message.shares = told->share_list;
+}
+
+static void fill_notice(struct told_notice *told, const struct shard *s, const struct notice *n)
 {
 	struct slice id = device_id(&s->devices.list[n->device]);
+	Sluice__V1__Notice *to = &told->message;
 
-	memcpy(device, id.data, id.len);
-	device[id.len] = 0;
+	memcpy(told->device, id.data, id.len);
+	told->device[id.len] = 0;
 	sluice__v1__notice__init(to);
-	to->rule = (char *)RULE;
-	to->device_id = device;
+	to->rule = (char *)detector_kind_name(n->kind);
+	to->device_id = told->device;
 	to->type = text_of(s, n->type);
 	to->place = text_of(s, n->place);
-	to->metric = text_of(s, n->metric);
+	to->metric = n->metric == NOTICE_NO_METRIC ? (char *)"" : text_of(s, n->metric);
+	to->direction = n->direction;
+	to->low = n->low;
+	to->high = n->high;
+	to->stale = n->stale;
 	to->event_ns = n->event_ns;
 	to->arrival_ns = n->arrival_ns;
 	to->value = n->value;
@@ -115,6 +139,7 @@ static void fill_notice(Sluice__V1__Notice *to, const struct shard *s, const str
 	to->onset_ns = n->onset_ns;
 	to->cleared = n->cleared;
 	to->reading_hash = n->hash;
+	fill_shares(told, s, n);
 }
 
 static void fill_head(struct delta *d, const struct region *r, const struct shard *s, int64_t now_ns)
@@ -145,33 +170,35 @@ static void fill_head(struct delta *d, const struct region *r, const struct shar
 	m->duplicates = s->totals.duplicates;
 }
 
-/* Of the changed windows those from `first` on, and with the first delta the notices. */
-static int delta_build(struct delta *d, const struct region *r, const struct shard *s, uint32_t first, int64_t now_ns)
+/* Where a cut has got to. */
+struct cut {
+	uint32_t window, notice; /* the next ones */
+	bool last;               /* nothing comes after this delta */
+};
+
+/* What fits of the changed windows and of the notices. */
+static int delta_build(struct delta *d, const struct region *r, const struct shard *s, struct cut *cut, int64_t now_ns)
 {
 	const struct windows *w = &s->windows;
 	int e = 0;
 
 	fill_head(d, r, s, now_ns);
-	d->message.watermark_ns = w->n_changed - first > DELTA_WINDOWS_MAX ? s->told_watermark_ns : s->folded.watermark_ns;
 	d->message.windows = d->window_list;
-	for (uint32_t i = first; i < w->n_changed && i - first < DELTA_WINDOWS_MAX && e == 0; i++) {
-		e = fill_window(d, i - first, s, &w->list[w->changed[i]]);
-		d->window_list[i - first] = &d->windows[i - first];
-		d->message.n_windows++;
+	for (; cut->window < w->n_changed && d->message.n_windows < DELTA_WINDOWS_MAX && e == 0; cut->window++) {
+		size_t at = d->message.n_windows++;
+
+		e = fill_window(d, (uint32_t)at, s, &w->list[w->changed[cut->window]]);
+		d->window_list[at] = &d->windows[at];
 	}
-	if (first > 0 || s->n_notices == 0)
-		return e;
-
-	char(*devices)[33] = (void *)buf_extend(&d->memory, s->n_notices * sizeof(*devices));
-
-	if (!devices)
-		return -ENOMEM;
 	d->message.notices = d->notice_list;
-	d->message.n_notices = s->n_notices;
-	for (uint32_t i = 0; i < s->n_notices; i++) {
-		fill_notice(&d->notices[i], s, &s->notices[i], devices[i]);
-		d->notice_list[i] = &d->notices[i];
+	for (; cut->notice < s->notices.n && d->message.n_notices < NOTICES_A_DELTA; cut->notice++) {
+		size_t at = d->message.n_notices++;
+
+		fill_notice(&d->notices[at], s, &s->notices.list[cut->notice]);
+		d->notice_list[at] = &d->notices[at].message;
 	}
+	cut->last = cut->window == w->n_changed && cut->notice == s->notices.n;
+	d->message.watermark_ns = cut->last ? s->folded.watermark_ns : s->told_watermark_ns;
 	return e;
 }
 
@@ -181,7 +208,6 @@ static void delta_done(struct delta *d)
 		free(d->windows[i].bucket);
 		free(d->windows[i].bucket_count);
 	}
-	buf_done(&d->memory);
 }
 
 static int send_value(struct outlet *o, uint32_t partition, struct slice value)
@@ -195,10 +221,10 @@ static int send_value(struct outlet *o, uint32_t partition, struct slice value)
 	return r;
 }
 
-static int send_one(struct region *r, struct shard *s, uint32_t first, int64_t now_ns)
+static int send_one(struct region *r, struct shard *s, struct cut *cut, int64_t now_ns)
 {
 	struct delta *d = calloc(1, sizeof(*d));
-	int e = d ? delta_build(d, r, s, first, now_ns) : -ENOMEM;
+	int e = d ? delta_build(d, r, s, cut, now_ns) : -ENOMEM;
 
 	if (e == 0) {
 		size_t len = sluice__v1__consolidated_envelope__get_packed_size(&d->message);
@@ -220,29 +246,30 @@ static int send_one(struct region *r, struct shard *s, uint32_t first, int64_t n
 int delta_send(struct region *r, struct shard *s)
 {
 	int64_t now_ns = clock_wall_ns();
-	uint32_t first = 0;
+	struct cut cut;
 
 	if (!r->deltas.stream)
 		return -ENOTCONN;
 	/* What was sent before and is confirmed need not be kept for a repetition. */
-	if (outlet_pending(&r->deltas) == 0 && !r->deltas.lost && shard_floor_ns(s) != INT64_MIN) {
-		int e = windows_drop(&s->windows, shard_floor_ns(s));
+	if (outlet_pending(&r->deltas) == 0 && !r->deltas.lost) {
+		int e = shard_floor_ns(s) == INT64_MIN ? 0 : windows_drop(&s->windows, shard_floor_ns(s));
 
 		if (e < 0)
 			return e;
+		notices_confirmed(&s->notices);
 	}
+	cut = (struct cut){ .notice = s->notices.sent };
 	do {
-		int e = send_one(r, s, first, now_ns);
+		int e = send_one(r, s, &cut, now_ns);
 
 		if (e < 0)
 			return e;
-		first += DELTA_WINDOWS_MAX;
 		r->deltas_sent++;
-	} while (first < s->windows.n_changed);
+	} while (!cut.last);
 	s->told_watermark_ns = s->folded.watermark_ns;
 	windows_mark(&s->windows, false);
 	s->oldest_change_ns = 0;
-	s->n_notices = 0;
+	notices_sent(&s->notices);
 	s->urgent = false;
 	return 0;
 }
@@ -336,31 +363,55 @@ static void append_word(struct buf *b, const char *key, struct slice word)
 	json_append_string(b, word);
 }
 
-int alert_send(struct region *r, const struct shard *s, const struct notice *n)
+static void append_shares(struct buf *b, const struct shard *s, const struct notice *n)
 {
-	struct buf *b = &r->value;
-	char device[33] = "";
-	uint64_t id;
-	struct slice device_text = device_id(&s->devices.list[n->device]);
-	int e;
+	char text[DECIMAL_TEXT_MAX];
 
-	memcpy(device, device_text.data, device_text.len);
-	e = alert_id(RULE, device, text_of(s, n->metric), n->onset_ns, &id);
-	if (e < 0)
-		return e;
-	buf_reset(b);
-	buf_printf(b, "{\"alert_id\":\"%016" PRIx64 "\",\"rule\":\"" RULE "\"", id);
+	buf_append_str(b, ",\"shares\":{");
+	for (uint32_t i = 0; i < n->n_shares; i++) {
+		if (i > 0)
+			buf_append_u8(b, ',');
+		json_append_string(b, words_get(&s->words, n->share_metrics[i]));
+		decimal_format(n->shares[i], text);
+		buf_printf(b, ":%s", text);
+	}
+	buf_append_u8(b, '}');
+}
+
+static void append_alert(struct buf *b, const struct region *r, const struct shard *s, const struct notice *n, uint64_t id)
+{
+	buf_printf(b, "{\"alert_id\":\"%016" PRIx64 "\",\"kind\":\"%s\"", id, detector_kind_name(n->kind));
+	buf_printf(b, ",\"direction\":%d", n->direction);
 	append_word(b, "region", SLICE_STR(r->settings->node_region));
-	append_word(b, "device_id", device_text);
+	append_word(b, "device_id", device_id(&s->devices.list[n->device]));
 	append_word(b, "type", words_get(&s->words, n->type));
 	append_word(b, "place", words_get(&s->words, n->place));
-	append_word(b, "metric", words_get(&s->words, n->metric));
-	buf_printf(b, ",\"state\":\"%s\",\"event_ns\":\"%" PRId64 "\"", n->cleared ? "cleared" : "raised", n->event_ns);
-	buf_printf(b, ",\"arrival_ns\":\"%" PRId64 "\",\"onset_ns\":\"%" PRId64 "\"", n->arrival_ns, n->onset_ns);
+	append_word(b, "metric", n->metric == NOTICE_NO_METRIC ? SLICE("", 0) : words_get(&s->words, n->metric));
+	buf_printf(b, ",\"state\":\"%s\",\"stale\":%s", n->cleared ? "cleared" : "raised", n->stale ? "true" : "false");
+	buf_printf(b, ",\"event_ns\":\"%" PRId64 "\",\"arrival_ns\":\"%" PRId64 "\"", n->event_ns, n->arrival_ns);
+	buf_printf(b, ",\"onset_ns\":\"%" PRId64 "\"", n->onset_ns);
 	append_double(b, "value", n->value);
 	append_double(b, "expected", n->expected);
+	append_double(b, "low", n->low);
+	append_double(b, "high", n->high);
 	append_double(b, "score", n->score);
+	append_shares(b, s, n);
 	buf_printf(b, ",\"reading_hash\":\"%016" PRIx64 "\"}", n->hash);
-	e = buf_error(b);
-	return e < 0 ? e : send_value(&r->alerts, s->number, buf_slice(b));
+}
+
+int alert_send(struct region *r, const struct shard *s, const struct notice *n)
+{
+	struct slice id_text = device_id(&s->devices.list[n->device]);
+	char device[33] = "";
+	uint64_t id;
+	int e;
+
+	memcpy(device, id_text.data, id_text.len);
+	e = alert_id(n->kind == DETECTOR_SILENCE ? RULE_SILENCE : RULE_EVENT, device, "", n->onset_ns, &id);
+	if (e < 0)
+		return e;
+	buf_reset(&r->value);
+	append_alert(&r->value, r, s, n, id);
+	e = buf_error(&r->value);
+	return e < 0 ? e : send_value(&r->alerts, s->number, buf_slice(&r->value));
 }

@@ -3,12 +3,27 @@
 #include <errno.h>
 #include <stdlib.h>
 
+static struct day *day_of(void *context, uint32_t member)
+{
+	return &watch_at(context, member)->day;
+}
+
+void detectors_init(struct detectors *d, uint32_t max)
+{
+	*d = (struct detectors){ .max = max };
+	chunks_init(&d->watched, sizeof(struct watched));
+	chunks_init(&d->watches, sizeof(struct watch));
+	calendar_init(&d->calendar, day_of, d);
+}
+
 void detectors_done(struct detectors *d)
 {
-	free(d->list);
+	chunks_done(&d->watched);
+	chunks_done(&d->watches);
+	calendar_done(&d->calendar);
 	free(d->series);
 	free(d->refs);
-	*d = (struct detectors){ 0 };
+	detectors_init(d, 0);
 }
 
 /* Room for n more of an array. */
@@ -29,70 +44,85 @@ static int reserve(void *list, uint32_t used, uint32_t n, uint32_t *cap, size_t 
 	return 0;
 }
 
-/* The detector that the device has for a metric of another of its sets. */
-static uint32_t find_metric(const struct detectors *d, const struct device *device, const struct windows *windows,
-			    uint32_t metric)
+/* The detector that a device, by its first series, has for a metric of another of its sets. */
+static uint32_t find_metric(const struct detectors *d, uint32_t series, const struct windows *windows, uint32_t metric)
 {
-	for (uint32_t s = device->series; s != SERIES_NONE; s = d->series[s].next) {
+	for (uint32_t s = series; s != SERIES_NONE; s = d->series[s].next) {
 		const struct window_set *set = &windows->sets[d->series[s].set];
 
 		for (uint32_t i = 0; i < set->n; i++)
-			if (set->metrics[i] == metric && d->refs[d->series[s].at + i] != DETECTOR_NONE)
+			if (set->metrics[i] == metric && d->refs[d->series[s].at + i] != WATCHED_NONE)
 				return d->refs[d->series[s].at + i];
 	}
-	return DETECTOR_NONE;
+	return WATCHED_NONE;
 }
 
-static uint32_t detector_for(struct detectors *d, const struct device *device, const struct windows *windows,
-			     uint32_t metric)
+static uint32_t detector_for(struct detectors *d, uint32_t series, const struct windows *windows, uint32_t metric)
 {
 	uint32_t at;
 
 	if (metric == WINDOW_SET_NONE)
-		return DETECTOR_NONE;
-	at = find_metric(d, device, windows, metric);
-	if (at != DETECTOR_NONE)
+		return WATCHED_NONE;
+	at = find_metric(d, series, windows, metric);
+	if (at != WATCHED_NONE)
 		return at;
-	if (d->n == DETECTORS_MAX) {
+	if (d->n == d->max) {
 		d->refused++;
-		return DETECTOR_NONE;
+		return WATCHED_NONE;
 	}
-	d->list[d->n] = (struct watched){ 0 };
-	detector_init(&d->list[d->n].detector);
+	detector_init(&watched_at(d, d->n)->detector);
 	return d->n++;
 }
 
-static int add_series(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set)
+static int add_watch(struct detectors *d, struct devices *devices, uint32_t device)
 {
-	const struct window_set *s = &windows->sets[set];
-	struct series series = { .set = set, .next = device->series, .at = d->n_refs };
+	struct device *v = &devices->list[device];
 
-	/* A stranger could invent sets for ever: what is watched is what fits. */
-	if (d->n_series >= DETECTORS_MAX || d->n_refs >= 4 * DETECTORS_MAX)
-		return -ENOSPC;
-	if (reserve(&d->series, d->n_series, 1, &d->cap_series, sizeof(*d->series)) < 0 ||
-	    reserve(&d->refs, d->n_refs, s->n, &d->cap_refs, sizeof(*d->refs)) < 0 ||
-	    reserve(&d->list, d->n, s->n, &d->cap, sizeof(*d->list)) < 0)
+	if (v->watch != WATCHED_NONE)
+		return 0;
+	if (chunks_reserve(&d->watches, d->n_watches + 1) < 0 || calendar_reserve(&d->calendar) < 0)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < s->n; i++)
-		d->refs[series.at + i] = detector_for(d, device, windows, s->metrics[i]);
-	d->n_refs += s->n;
-	d->series[d->n_series] = series;
-	device->series = d->n_series++;
+	*watch_at(d, d->n_watches) = (struct watch){ .device = device, .series = SERIES_NONE, .newest_ns = INT64_MIN,
+						     .fed_ns = INT64_MIN };
+	v->watch = d->n_watches++;
 	return 0;
 }
 
-int detectors_of(struct detectors *d, struct device *device, const struct windows *windows, uint32_t set,
+static int add_series(struct detectors *d, struct devices *devices, uint32_t device, const struct windows *windows,
+		      uint32_t set)
+{
+	const struct window_set *s = &windows->sets[set];
+	struct series series = { .set = set, .at = d->n_refs };
+	struct watch *w;
+
+	/* A stranger could invent sets for ever: what is watched is what fits. */
+	if (d->n_series >= SERIES_MAX || d->n_refs >= 4 * SERIES_MAX)
+		return -ENOSPC;
+	if (add_watch(d, devices, device) < 0 || reserve(&d->series, d->n_series, 1, &d->cap_series, sizeof(*d->series)) < 0 ||
+	    reserve(&d->refs, d->n_refs, s->n, &d->cap_refs, sizeof(*d->refs)) < 0 ||
+	    chunks_reserve(&d->watched, MIN(d->n + s->n, d->max)) < 0)
+		return -ENOMEM;
+	w = watch_at(d, devices->list[device].watch);
+	for (uint32_t i = 0; i < s->n; i++)
+		d->refs[series.at + i] = detector_for(d, w->series, windows, s->metrics[i]);
+	d->n_refs += s->n;
+	series.next = w->series;
+	d->series[d->n_series] = series;
+	w->series = d->n_series++;
+	return 0;
+}
+
+int detectors_of(struct detectors *d, struct devices *devices, uint32_t device, const struct windows *windows, uint32_t set,
 		 const uint32_t **ret)
 {
-	uint32_t at = device->series;
+	uint32_t watch = devices->list[device].watch, at = watch == WATCHED_NONE ? SERIES_NONE : watch_at(d, watch)->series;
 	int r = 0;
 
 	while (at != SERIES_NONE && d->series[at].set != set)
 		at = d->series[at].next;
 	if (at == SERIES_NONE) {
-		r = add_series(d, device, windows, set);
-		at = device->series;
+		r = add_series(d, devices, device, windows, set);
+		at = r == 0 ? watch_at(d, devices->list[device].watch)->series : SERIES_NONE;
 	}
 	if (r == 0)
 		*ret = d->refs + d->series[at].at;

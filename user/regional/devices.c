@@ -57,7 +57,7 @@ static int add(struct devices *d, struct slice id, uint64_t hash)
 
 	struct device *v = &d->list[d->n];
 
-	*v = (struct device){ .id_len = (uint8_t)id.len, .series = SERIES_NONE };
+	*v = (struct device){ .id_len = (uint8_t)id.len, .watch = WATCHED_NONE };
 	memcpy(v->id, id.data, id.len);
 	if (index_add(&d->index, hash, d->n) < 0)
 		return -ENOMEM;

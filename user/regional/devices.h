@@ -18,7 +18,7 @@ struct device {
 	uint8_t id_len;
 	bool enriched;               /* the three words below are the registry's */
 	uint32_t type, place, owner; /* words of the shard */
-	uint32_t series;             /* regional/detect.h: its first, or SERIES_NONE */
+	uint32_t watch;              /* regional/detect.h: what is watched of it, or WATCHED_NONE */
 };
 
 struct devices {

@@ -2,7 +2,6 @@
  * to the first half too.
  */
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,9 +12,14 @@
 #include "regional/flights.h"
 #include "regional/region.h"
 
-#define NOTICE_STALE_NS (60 * NS_PER_S)
-
 /* ------------------------------------------------------------------ life of a shard */
+
+/* A shard's share, the same whichever process has it. */
+static uint32_t detectors_max(const struct settings *set)
+{
+	return (uint32_t)MIN(set->regional_detector_bytes / set->streams_partitions / (int64_t)sizeof(struct watched),
+			     (int64_t)UINT32_MAX / 2);
+}
 
 int shard_init(struct shard *s, struct region *region, uint32_t number)
 {
@@ -26,7 +30,9 @@ int shard_init(struct shard *s, struct region *region, uint32_t number)
 	*s = (struct shard){ .region = region,
 			     .number = number,
 			     .dropped_until_ns = INT64_MIN,
-			     .told_watermark_ns = WATERMARK_NONE };
+			     .told_watermark_ns = WATERMARK_NONE,
+			     .resumed_ns = INT64_MIN };
+	detectors_init(&s->detectors, detectors_max(set));
 	devices_init(&s->devices, number, region->partitions);
 	dedup_init(&s->dedup, set->regional_correction_horizon_ms * NS_PER_MS);
 	gateways_init(&s->decided, event, lateness_ns);
@@ -50,75 +56,7 @@ void shard_done(struct shard *s)
 	page_index_done(&s->pages);
 	windows_done(&s->windows);
 	detectors_done(&s->detectors);
-}
-
-/* ------------------------------------------------------------------ detect */
-
-static void tell(struct shard *s, const struct notice *n, int64_t now_ns)
-{
-	/* A backlog that drains is no news. */
-	if (s->region->settings->streams_clock == CLOCK_ARRIVAL && now_ns - n->arrival_ns > NOTICE_STALE_NS) {
-		s->totals.notices_stale += !n->cleared;
-		return;
-	}
-	if (s->n_notices == NOTICES_MAX) {
-		s->totals.notices_lost++;
-		memmove(s->notices, s->notices + 1, (NOTICES_MAX - 1) * sizeof(*s->notices));
-		s->n_notices--;
-	}
-	s->notices[s->n_notices++] = *n;
-	s->region->notices[s->region->n_notices++ % REGION_NOTICES] = *n;
-	if (n->cleared)
-		return;
-	s->totals.notices++;
-	s->urgent = true;
-}
-
-/* Values of a reading that is new and in time. */
-static int detect(struct shard *s, const struct flight *f, uint32_t i, uint32_t set, int64_t now_ns)
-{
-	const struct block *b = &f->block;
-	uint32_t device = f->device[b->device[i]];
-	const uint32_t *refs;
-	double threshold = detector_threshold(s->region->settings->regional_false_alarms_per_week);
-	int r = detectors_of(&s->detectors, &s->devices.list[device], &s->windows, set, &refs);
-
-	if (r < 0)
-		return r == -ENOSPC ? 0 : r;
-	for (uint32_t m = 0; m < s->windows.sets[set].n; m++) {
-		double value = b->values[b->value_at[i] + m];
-		struct detection d;
-
-		if (refs[m] == DETECTOR_NONE || !isfinite(value))
-			continue;
-		struct watched *w = &s->detectors.list[refs[m]];
-
-		detector_update(&w->detector, b->timestamp_ns[i], value, &d);
-
-		enum anomaly_step step = anomaly_update(&w->anomaly, threshold, b->timestamp_ns[i], &d);
-
-		if (step == ANOMALY_NOTHING)
-			continue;
-
-		struct notice n = {
-			.shard = s->number,
-			.device = device,
-			.type = f->type[b->device[i]],
-			.place = f->place[b->device[i]],
-			.metric = s->windows.sets[set].metrics[m],
-			.event_ns = b->timestamp_ns[i],
-			.arrival_ns = b->arrival_ns[i],
-			.onset_ns = w->anomaly.onset_ns,
-			.value = value,
-			.expected = d.expected,
-			.score = d.score,
-			.hash = b->hash[i],
-			.cleared = step == ANOMALY_CLEARED,
-		};
-
-		tell(s, &n, now_ns);
-	}
-	return 0;
+	notices_done(&s->notices);
 }
 
 /* ------------------------------------------------------------------ DATA */
@@ -156,7 +94,9 @@ static int fold_reading(struct shard *s, const struct flight *f, uint32_t i, int
 		s->totals.unwindowed++;
 		r = 0;
 	}
-	return r < 0 || (flags & REGION_LATE) ? r : detect(s, f, i, set, now_ns);
+	if (r == 0 && flags & REGION_LATE)
+		silence_heard_late(s, f, i, now_ns);
+	return r < 0 || (flags & REGION_LATE) ? r : event_fold(s, f, i, set, now_ns);
 }
 
 static int find_sets(struct shard *s, struct flight *f)
@@ -210,6 +150,7 @@ static int fold_readings(struct shard *s, struct flight *f, uint64_t offset)
 static int fold_data(struct shard *s, struct flight *f, uint64_t offset)
 {
 	const struct envelope *e = &f->envelope;
+	int64_t before_ns = s->folded.watermark_ns;
 	int r = f->block.count > 0 ? fold_readings(s, f, offset) : 0;
 
 	if (decode_is_heartbeat(f))
@@ -218,7 +159,18 @@ static int fold_data(struct shard *s, struct flight *f, uint64_t offset)
 		s->totals.envelopes++;
 	memcpy(s->trace_id, e->trace.trace_id, sizeof(s->trace_id));
 	gateways_hear(&s->folded, f->gateway, e->spool_id, e->lane == ENVELOPE_LIVE, e->clock_ns, e->idle);
+	s->heard_ns = e->cut_ns;
+	if (r == 0)
+		silence_look(s, before_ns, clock_wall_ns());
 	return r;
+}
+
+static void fold_dark(struct shard *s, uint32_t gateway, bool dark)
+{
+	int64_t before_ns = s->folded.watermark_ns;
+
+	gateways_set_dark(&s->folded, gateway, dark);
+	silence_look(s, before_ns, clock_wall_ns());
 }
 
 /* Live readings of one's own: how long they took from the gateway to here. */
@@ -295,7 +247,7 @@ static int fold_past_dark(struct shard *s, const struct owned_record *record)
 		r = gateways_add(&s->folded, SLICE(dark->gateway_id, len), &gateway);
 	if (r == 0) {
 		gateways_set_dark(&s->decided, gateway, dark->dark);
-		gateways_set_dark(&s->folded, gateway, dark->dark);
+		fold_dark(s, gateway, dark->dark);
 	}
 	sluice__v1__gateway_dark__free_unpacked(dark, NULL);
 	return r;
@@ -328,7 +280,7 @@ static int fold_own(struct shard *s, struct flight *f, uint64_t offset)
 		observe_latency(s->region, f);
 		r = fold_data(s, f, offset);
 	} else if (f->kind == OWNED_DARK) {
-		gateways_set_dark(&s->folded, f->gateway, f->dark);
+		fold_dark(s, f->gateway, f->dark);
 	} else {
 		s->totals.asides++;
 		s->totals.aside++;

@@ -11,7 +11,7 @@
 /* Sums over the shards. */
 struct sums {
 	struct shard_totals totals;
-	uint64_t backlog, windows, devices, detectors;
+	uint64_t backlog, windows, devices, detectors, unwatched, silent;
 	int64_t watermark_ns, newest_clock_ns;
 };
 
@@ -38,6 +38,8 @@ static struct sums sum_up(const struct region *r)
 		sums.windows += s->windows.n;
 		sums.devices += s->devices.n;
 		sums.detectors += s->detectors.n;
+		sums.unwatched += s->detectors.refused;
+		sums.silent += s->detectors.n_silent;
 		if (s->folded.n > 0)
 			sums.watermark_ns = MIN(sums.watermark_ns, s->folded.watermark_ns);
 		sums.newest_clock_ns = MAX(sums.newest_clock_ns, s->folded.newest_clock_ns);
@@ -128,6 +130,7 @@ static void set_counters(const struct region *r, const struct sums *sums)
 		{ RM_ASIDES, 0, t->asides },                 { RM_REPLAYS, 0, t->replays },
 		{ RM_NOTICES, 0, t->notices },               { RM_NOTICES_STALE, 0, t->notices_stale },
 		{ RM_NOTICES_LOST, 0, t->notices_lost },     { RM_UNWINDOWED, 0, t->unwindowed },
+		{ RM_ALERTS_LOST, 0, r->alerts_lost },       { RM_UNWATCHED, 0, sums->unwatched },
 		{ RM_MALFORMED, 0, t->malformed },           { RM_ORDINAL_GAPS, 0, t->gaps },
 		{ RM_PAGE_INS, 0, r->page_ins },             { RM_DELTAS, 0, r->deltas_sent },
 		{ RM_STREAM_ERRORS, 0, r->errors + r->deltas.errors + r->alerts.errors },
@@ -160,6 +163,7 @@ static void set_gauges(const struct region *r, const struct sums *sums, uint32_t
 		{ RM_WINDOWS, (double)sums->windows },
 		{ RM_DEVICES, (double)sums->devices },
 		{ RM_DETECTORS, (double)sums->detectors },
+		{ RM_SILENT, (double)sums->silent },
 		{ RM_ERROR_BUDGET, budget_share(r) },
 		{ RM_WATERMARK_LAG, watermark_lag(r, sums) },
 	};
@@ -187,8 +191,8 @@ static void append_notice(struct buf *b, const struct region *r, const struct no
 	json_append_string(b, device_id(&s->devices.list[n->device]));
 	buf_append_str(b, ",\"place\":");
 	json_append_string(b, words_get(&s->words, n->place));
-	buf_append_str(b, ",\"metric\":");
-	json_append_string(b, words_get(&s->words, n->metric));
+	buf_printf(b, ",\"kind\":\"%s\",\"stale\":%s,\"metric\":", detector_kind_name(n->kind), n->stale ? "true" : "false");
+	json_append_string(b, n->metric == NOTICE_NO_METRIC ? SLICE("", 0) : words_get(&s->words, n->metric));
 	append_number(b, "value", n->value);
 	append_number(b, "expected", n->expected);
 	append_number(b, "score", n->score);

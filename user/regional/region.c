@@ -553,8 +553,10 @@ static void drive_outlets(struct region *r)
 
 	(void)outlet_open(&r->deltas, now_ns);
 	(void)outlet_open(&r->alerts, now_ns);
-	if (r->n_notices - r->n_alerted > REGION_NOTICES)
+	if (r->n_notices - r->n_alerted > REGION_NOTICES) {
+		r->alerts_lost += r->n_notices - r->n_alerted - REGION_NOTICES;
 		r->n_alerted = r->n_notices - REGION_NOTICES;
+	}
 	while (r->n_alerted < r->n_notices) {
 		const struct notice *n = &r->notices[r->n_alerted % REGION_NOTICES];
 
@@ -564,11 +566,14 @@ static void drive_outlets(struct region *r)
 	}
 	outlet_turn(&r->deltas, now_ns);
 	outlet_turn(&r->alerts, now_ns);
-	if (outlet_lost(&r->alerts))
-		r->n_alerted = 0;
-	if (outlet_lost(&r->deltas))
-		for (uint32_t i = 0; i < r->n_shards; i++)
+	if (outlet_lost(&r->alerts)) /* those that are remembered */
+		r->n_alerted = r->n_notices - MIN(r->n_notices, (uint64_t)REGION_NOTICES);
+	if (outlet_lost(&r->deltas)) {
+		for (uint32_t i = 0; i < r->n_shards; i++) {
 			windows_mark(&r->shards[i]->windows, true);
+			notices_again(&r->shards[i]->notices);
+		}
+	}
 }
 
 /* ------------------------------------------------------------------ the loop */
@@ -608,6 +613,11 @@ int region_step(struct region *r, int64_t deadline_ns)
 	return 0;
 }
 
+static bool has_news(const struct shard *s)
+{
+	return s->windows.n_changed > 0 || notices_unsent(&s->notices) > 0;
+}
+
 bool region_idle(const struct region *r)
 {
 	if (!r->log || !r->caught_up || r->n_flying_readings > 0)
@@ -615,7 +625,7 @@ bool region_idle(const struct region *r)
 	if (outlet_pending(&r->deltas) > 0 || outlet_pending(&r->alerts) > 0 || r->n_alerted != r->n_notices)
 		return false;
 	for (uint32_t i = 0; i < r->n_shards; i++)
-		if (r->shards[i]->windows.n_changed > 0 || r->shards[i]->n_notices > 0)
+		if (has_news(r->shards[i]))
 			return false;
 	return true;
 }
@@ -627,7 +637,7 @@ void region_settle(struct region *r, int64_t deadline_ns)
 	while (e == 0 && owned_log_pending(r->log) > 0 && clock_mono_ns() < deadline_ns)
 		e = drive_log(r, deadline_ns);
 	for (uint32_t i = 0; i < r->n_shards && e == 0; i++)
-		if (r->shards[i]->windows.n_changed > 0 || r->shards[i]->n_notices > 0)
+		if (has_news(r->shards[i]))
 			e = delta_send(r, r->shards[i]);
 	while (e == 0 && outlet_pending(&r->deltas) + outlet_pending(&r->alerts) > 0 && clock_mono_ns() < deadline_ns)
 		drive_outlets(r);

@@ -44,7 +44,7 @@ enum regional_result {
 #define REGION_FLIGHTS 64             /* records on their way into region.log */
 #define REGION_FLIGHT_BYTES (8u << 20)
 #define REGION_GATHER_NS (5 * NS_PER_MS) /* envelopes of so long share a flush of the disk */
-#define REGION_NOTICES 256            /* remembered */
+#define REGION_NOTICES 4096           /* remembered */
 #define REGION_NOTICES_SHOWN 50
 #define REGION_BUDGET_MINUTES 60
 #define REGION_SHARDS_MAX 1024
@@ -82,6 +82,7 @@ struct region {
 	struct notice notices[REGION_NOTICES]; /* the last ones: for people, and for region.alerts */
 	uint64_t n_notices;                    /* ever */
 	uint64_t n_alerted;                    /* of them sent to region.alerts */
+	uint64_t alerts_lost;                  /* forgotten before they were */
 	struct {
 		int64_t minute;
 		uint64_t bad, all;

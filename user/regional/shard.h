@@ -23,27 +23,17 @@
 #include "regional/detect.h"
 #include "regional/devices.h"
 #include "regional/gateways.h"
+#include "regional/notices.h"
 #include "regional/ordinals.h"
 #include "regional/pages.h"
 #include "regional/windows.h"
 #include "regional/words.h"
 #include "stream/owned_log.h"
 
-#define NOTICES_MAX 256 /* of a shard, between two deltas */
 #define REASON_MAX 96
 
 struct region;
 struct shard;
-
-/* A spike of a device, on its way out. */
-struct notice {
-	uint32_t shard;
-	uint32_t device, type, place, metric; /* numbers of the shard */
-	int64_t event_ns, arrival_ns, onset_ns;
-	double value, expected, score;
-	uint64_t hash;
-	bool cleared;
-};
 
 /* A record of region.log between its decision and its fold; for a DATA record the envelope, decoded. */
 struct flight {
@@ -106,9 +96,10 @@ struct shard {
 	int64_t dropped_until_ns;
 	int64_t told_watermark_ns; /* of the last whole cut; WATERMARK_NONE before it */
 	int64_t oldest_change_ns; /* wall clock; 0: nothing has changed since the last delta */
-	struct notice notices[NOTICES_MAX];
-	uint32_t n_notices;
-	bool urgent;
+	int64_t heard_ns;   /* wall clock of a gateway, when it cut the newest envelope */
+	int64_t resumed_ns; /* the watermark after it stood for long; INT64_MIN: it never did */
+	struct notices notices;
+	bool urgent; /* some of them must not wait */
 	uint8_t trace_id[16];
 	int64_t delta_ns; /* when the next one is due */
 };
@@ -147,6 +138,17 @@ int decide_append(struct shard *s, const struct flight *f, struct slice envelope
 int page_ask(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t hash);
 /* A reading was accepted: pages in memory stay complete. */
 int page_note(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t hash);
+
+/* ------------------------------------------------------------------ event.c, silence.c */
+
+/* A reading that is new and in time, for the detectors of its device. 0 or -ENOMEM. */
+int event_fold(struct shard *s, const struct flight *f, uint32_t i, uint32_t set, int64_t now_ns);
+/* A reading of a device that has a watch: ends its silence. */
+void silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns);
+/* A reading behind the watermark. */
+void silence_heard_late(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns);
+/* The watermark was at before_ns. */
+void silence_look(struct shard *s, int64_t before_ns, int64_t now_ns);
 
 /* ------------------------------------------------------------------ fold.c */
 

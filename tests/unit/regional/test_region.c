@@ -574,20 +574,6 @@ static void a_spike_is_told_at_once_and_as_an_alert(void)
 	CU_ASSERT_EQUAL(total(&g, RM_NOTICES, 0), 1);
 }
 
-static void a_spike_in_an_old_backlog_is_no_news(void)
-{
-	TOLD told;
-	RIG(FAST);
-
-	publish_spike(&g, clock_wall_ns() - 2 * NS_PER_MIN);
-	rig_open(&g);
-	rig_run(&g);
-	told_read(&g, &told);
-	CU_ASSERT_EQUAL(told.n_notices, 0);
-	CU_ASSERT_EQUAL(total(&g, RM_NOTICES_STALE, 0), 1);
-	CU_ASSERT_EQUAL(told.unique, 80);
-}
-
 /* ------------------------------------------------------------------ owners and projections */
 
 static void a_second_process_stands_by(void)
@@ -662,6 +648,6 @@ TESTS("regional-region", T(readings_are_logged_enriched_and_windowed), T(a_devic
       T(what_cannot_be_used_is_set_aside_and_stops_nothing), T(what_was_trimmed_unread_is_said_and_passed_over),
       T(heartbeats_move_the_clock_and_are_logged_now_and_then), T(an_envelope_covers_the_heartbeats_before_it),
       T(a_silent_gateway_is_declared_dark_and_the_watermark_goes_on), T(a_spike_is_told_at_once_and_as_an_alert),
-      T(a_spike_in_an_old_backlog_is_no_news), T(a_second_process_stands_by),
+      T(a_second_process_stands_by),
       T(streams_of_another_number_of_partitions_are_refused),
       T(what_a_missing_projection_did_not_hear_is_told_when_it_is_there))
