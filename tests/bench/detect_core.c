@@ -15,7 +15,7 @@
  * Time.  An update's cost is that of a loop over the values less that of the same loop without it, in CPU time of this
  * process; the loop without adds what it reads, so that it reads it.  Two figures: each series from beginning to end,
  * where its state stays in the nearest cache, and SERIES_IN_TURN series that get one value each in turn, where it has
- * always been pushed out: a region's and an aggregator's case.
+ * left that: a region's and an aggregator's case.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -198,23 +198,34 @@ static int64_t pass_ns(const struct series *series, int n_series, bool update)
 	return cpu_ns() - start_ns;
 }
 
-/* Each state has a series, and a place in it where it begins: its own, so that seasons and odd values don't coincide. */
-static int64_t rounds_ns(struct detector *states, const struct series *series, int n_series, int from, int to,
-			 bool update)
+struct input {
+	int64_t time_ns;
+	double value;
+};
+
+/* What each state gets in a round, laid side by side: in a daemon it has just arrived.  Each has a series and a place in
+ * it where it begins, its own, so that seasons and odd values don't coincide. */
+static void prepare_round(struct input *inputs, const struct series *series, int n_series, int round)
+{
+	for (int k = 0; k < SERIES_IN_TURN; k++) {
+		const struct series *s = &series[k % n_series];
+		int64_t i = k * 37LL % (s->n - ROUNDS_BEFORE - ROUNDS) + round;
+
+		inputs[k] = (struct input){ s->time_ns[i], s->value[i] };
+	}
+}
+
+static int64_t round_ns(struct detector *states, const struct input *inputs, bool update)
 {
 	struct detection found = { 0 };
 	double sum = 0;
 	int64_t start_ns = cpu_ns();
 
-	for (int round = from; round < to; round++)
-		for (int k = 0; k < SERIES_IN_TURN; k++) {
-			const struct series *s = &series[k % n_series];
-			int64_t i = k * 37LL % (s->n - ROUNDS_BEFORE - ROUNDS) + round;
-
-			if (update)
-				detector_update(&states[k], s->time_ns[i], s->value[i], &found);
-			sum += s->value[i] + (double)s->time_ns[i] + found.score;
-		}
+	for (int k = 0; k < SERIES_IN_TURN; k++) {
+		if (update)
+			detector_update(&states[k], inputs[k].time_ns, inputs[k].value, &found);
+		sum += inputs[k].value + (double)inputs[k].time_ns + found.score;
+	}
 	sink = sum;
 	return cpu_ns() - start_ns;
 }
@@ -222,17 +233,22 @@ static int64_t rounds_ns(struct detector *states, const struct series *series, i
 static double in_turn_ns(const struct series *series, int n_series)
 {
 	struct detector *states = allocate(SERIES_IN_TURN, sizeof(*states));
-	const int all = ROUNDS_BEFORE + ROUNDS;
+	struct input *inputs = allocate(SERIES_IN_TURN, sizeof(*inputs));
+	int64_t sum_ns = 0;
 
 	for (int k = 0; k < SERIES_IN_TURN; k++)
 		detector_init(&states[k]);
-	rounds_ns(states, series, n_series, 0, ROUNDS_BEFORE, true);
+	for (int round = 0; round < ROUNDS_BEFORE + ROUNDS; round++) {
+		prepare_round(inputs, series, n_series, round);
 
-	int64_t with_ns = rounds_ns(states, series, n_series, ROUNDS_BEFORE, all, true);
-	int64_t without_ns = rounds_ns(states, series, n_series, ROUNDS_BEFORE, all, false);
+		int64_t without_ns = round_ns(states, inputs, false), with_ns = round_ns(states, inputs, true);
 
+		if (round >= ROUNDS_BEFORE)
+			sum_ns += with_ns - without_ns;
+	}
 	free(states);
-	return (double)(with_ns - without_ns) / ROUNDS / SERIES_IN_TURN;
+	free(inputs);
+	return (double)sum_ns / ROUNDS / SERIES_IN_TURN;
 }
 
 static void measure(void)
