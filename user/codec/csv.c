@@ -33,8 +33,8 @@ void csv_end(struct csv *c)
 
 /* ------------------------------------------------------------------ where a record ends */
 
-/* The separator from the first line, see csv.h. */
-static char separator_of(const char *at, const char *end)
+/* The separator from the first line, see csv.h.  0: more of it is needed. */
+static char separator_of(const char *at, const char *end, bool more)
 {
 	bool quoted = false;
 
@@ -52,10 +52,12 @@ static char separator_of(const char *at, const char *end)
 
 		while (behind < end && isdigit((unsigned char)*behind))
 			behind++;
-		if (behind == at + 1 || behind == end || (*behind != ';' && *behind != '\t'))
+		if (behind == end)
+			break;
+		if (behind == at + 1 || (*behind != ';' && *behind != '\t'))
 			return ',';
 	}
-	return ',';
+	return more && (at == end || *at != '\n') ? 0 : ',';
 }
 
 /* The line feed that ends the record at `at`, with respect to quotes; NULL: it is not in the buffer, and ret_open says
@@ -155,7 +157,7 @@ static void skip_blank(struct csv *c)
 		if (c->data[at] == '\n') {
 			c->at = at + 1;
 			c->line++;
-		} else if (c->data[at] != ' ' && c->data[at] != '\r' && !(c->data[at] == '\t' && c->separator != '\t')) {
+		} else if (c->data[at] != ' ' && c->data[at] != '\r') {
 			return;
 		}
 	}
@@ -178,12 +180,15 @@ static char *find_end(const struct csv *c, char *at, char *limit, bool *ret_quot
 	bool open;
 	char *end = record_end(at, limit, c->separator, &open), *feed;
 
-	*ret_quotes = !open;
+	*ret_quotes = true;
 	if (end)
 		return end;
-	if (!c->ended && limit - at < CSV_RECORD_MAX)
+	if (limit - at < CSV_RECORD_MAX && !open)
+		return c->ended ? limit : NULL;
+	if (limit - at < CSV_RECORD_MAX && !c->ended)
 		return NULL;
 	feed = memchr(at, '\n', (size_t)(limit - at));
+	*ret_quotes = !feed && !open;
 	return feed ? feed : limit;
 }
 
@@ -198,8 +203,8 @@ bool csv_next(struct csv *c, struct csv_record *ret)
 
 	if (at == limit)
 		return false;
-	if (!c->separator && (memchr(at, '\n', (size_t)(limit - at)) || c->ended || limit - at == CSV_RECORD_MAX))
-		c->separator = separator_of(at, limit);
+	if (!c->separator)
+		c->separator = separator_of(at, limit, !c->ended && limit - at < CSV_RECORD_MAX);
 
 	char *end = c->separator ? find_end(c, at, limit, &quotes) : NULL;
 

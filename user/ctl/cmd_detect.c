@@ -11,12 +11,13 @@
 #include "ctl/commands.h"
 #include "ctl/detect_out.h"
 #include "ctl/feed.h"
+#include "ctl/plot.h"
 
 #define FALSE_ALARMS_PER_WEEK 0.01 /* the default of the daemons */
 #define FLUSH_BYTES 65536
 
 struct detect {
-	const char *path;
+	const char *path, *plot_path;
 	bool follow;
 	double threshold;
 
@@ -25,6 +26,7 @@ struct detect {
 	struct detector detector;
 	struct anomaly anomaly;
 	struct detect_out out;
+	struct plot *plot; /* NULL: none is wanted */
 	bool live;      /* what was there at the start has been read */
 	int64_t lag_ns; /* how far behind the clock the newest row was when it came */
 };
@@ -60,6 +62,8 @@ static void take_row(struct detect *d, const struct series_row *row)
 	enum anomaly_step step = anomaly_update(&d->anomaly, d->threshold, row->time_ns, &found);
 
 	detect_out_row(&d->out, row, &found, step);
+	if (d->plot)
+		plot_add(d->plot, row->time_ns, row->number, &found, step, d->anomaly.active);
 }
 
 static int take_rows(struct detect *d)
@@ -103,6 +107,8 @@ static void look_for_silence(struct detect *d)
 	if (now_ns < silent_at_ns(d) || anomaly_silent(&d->anomaly, d->series.last_ns) != ANOMALY_RAISED)
 		return;
 	detect_out_silence(&d->out, &d->anomaly, d->series.last_ns, now_ns);
+	if (d->plot)
+		plot_silence(d->plot, now_ns);
 }
 
 /* ------------------------------------------------------------------ reading */
@@ -214,6 +220,7 @@ static int read_arguments(struct detect *d, int argc, char **argv)
 		{ "csv", 0, NULL, 'c' },
 		{ "follow", 0, NULL, 'f' },
 		{ "explain", 0, NULL, 'e' },
+		{ "plot", 1, NULL, 'p' },
 		{ "false-alarms-per-week", 1, NULL, 'r' },
 		{ 0 },
 	};
@@ -223,6 +230,7 @@ static int read_arguments(struct detect *d, int argc, char **argv)
 		case 'c': d->out.table = true; break;
 		case 'f': d->follow = d->out.live = true; break;
 		case 'e': d->out.explain = true; break;
+		case 'p': d->plot_path = optarg; break;
 		case 'r':
 			if (!take_rate(d, optarg))
 				return CTL_USAGE;
@@ -239,45 +247,68 @@ static int read_arguments(struct detect *d, int argc, char **argv)
 	return -1;
 }
 
-static int run(struct detect *d)
+static int fail(const char *what, const char *why)
 {
-	int r = feed_open(&d->feed, d->path, d->follow);
+	fprintf(stderr, "sluice detect: %s%s%s\n", what, *why ? ": " : "", why);
+	return CTL_FAILED;
+}
 
+static int set_up(struct detect *d)
+{
+	struct plot_error error;
+	int r;
+
+	series_init(&d->series);
+	detector_init(&d->detector);
+	d->threshold = detector_threshold(d->out.false_alarms_per_week);
+	if (d->plot_path && plot_check(d->plot_path, &error) < 0)
+		return fail(error.text, "");
+	r = d->plot_path ? plot_new(&d->plot, basename(name_of(d)), d->out.false_alarms_per_week) : 0;
+	if (r == 0)
+		r = feed_open(&d->feed, d->path, d->follow);
 	if (r == 0 && d->follow)
 		r = stop_setup();
-	if (r == 0)
-		r = read_all(d);
-	if (r == 0 && d->detector.seen > 0)
-		detect_out_end(&d->out);
-	if (r == 0)
-		r = flush(d, 1);
-	return r;
+	return r < 0 ? fail(name_of(d), strerror(-r)) : CTL_FINE;
+}
+
+static int run(struct detect *d)
+{
+	struct plot_error error;
+	int r = read_all(d), status = CTL_FINE;
+
+	if (r < 0 && r != -EPIPE)
+		status = fail(name_of(d), strerror(-r));
+	if (d->out.values == 0) {
+		if (r == 0)
+			report_nothing(d);
+		return CTL_FAILED;
+	}
+	detect_out_end(&d->out);
+	if (flush(d, 1) < 0)
+		status = CTL_FAILED;
+	if (d->plot && plot_save(d->plot, d->plot_path, &error) < 0)
+		status = fail(error.text, "");
+	report_faults(d);
+	return status;
 }
 
 int cmd_detect(int argc, char **argv)
 {
 	static struct detect d; /* with its buffer too large for a stack */
 
-	d = (struct detect){ .out = { .table = !isatty(STDOUT_FILENO), .false_alarms_per_week = FALSE_ALARMS_PER_WEEK } };
+	d.out.table = !isatty(STDOUT_FILENO);
+	d.out.false_alarms_per_week = FALSE_ALARMS_PER_WEEK;
 
 	int status = read_arguments(&d, argc, argv);
 
-	if (status < 0) {
-		series_init(&d.series);
-		detector_init(&d.detector);
-		d.threshold = detector_threshold(d.out.false_alarms_per_week);
-
-		int r = run(&d);
-
-		status = r == 0 && d.out.values > 0 ? CTL_FINE : CTL_FAILED;
-		if (r < 0 && r != -EPIPE)
-			fprintf(stderr, "sluice detect: %s: %s\n", name_of(&d), strerror(-r));
-		if (r == 0 && d.out.values == 0)
-			report_nothing(&d);
-		else
-			report_faults(&d);
-	}
+	if (status < 0)
+		status = set_up(&d);
+	else
+		return status;
+	if (status == CTL_FINE)
+		status = run(&d);
 	detect_out_done(&d.out);
+	plot_free(d.plot);
 	feed_free(d.feed);
 	return status;
 }

@@ -39,7 +39,7 @@ void detect_text_rate(struct buf *b, double score)
 		append_times(b, a_week, "a week");
 	else if (a_week * 2 * WEEKS_A_MONTH >= 1)
 		append_once_in(b, 1 / a_week, "week");
-	else if (a_week * 2 * WEEKS_A_YEAR >= 1)
+	else if (a_week * 1.5 * WEEKS_A_YEAR >= 1)
 		append_once_in(b, 1 / a_week / WEEKS_A_MONTH, "month");
 	else if (a_week * YEARS_MAX * WEEKS_A_YEAR >= 1)
 		append_once_in(b, 1 / a_week / WEEKS_A_YEAR, "year");
