@@ -47,7 +47,8 @@ static struct notifier *start(const struct notifier_options *options, const stru
 #define ONSET_S 1600000000LL
 #define ONSET_NS (ONSET_S * NS_PER_S)
 
-static const char *line_of(uint64_t alert_id, uint64_t version, const char *status, const char *severity, char ret[1024])
+static const char *line_of(uint64_t alert_id, uint64_t version, const char *status, const char *severity,
+			   char ret[1024])
 {
 	snprintf(ret, 1024,
 		 "{\"alert_id\":\"%016" PRIx64 "\",\"status\":\"%s\",\"rule\":\"cold-room\",\"severity\":\"%s\",\"kind\":\"spike\","
