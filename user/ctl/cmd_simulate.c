@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <getopt.h>
 #include <limits.h>
+#include <math.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,16 +18,21 @@
 #include "config/master.h"
 #include "ctl/commands.h"
 #include "ctl/fleet.h"
+#include "ctl/inject.h"
 #include "net/loader.h"
 
 #define DRAIN_NS (100 * NS_PER_S) /* MAX_TRANSMIT_WAIT of RFC 7252 is 93 s */
 
 struct simulation {
-	const char *from, *to, *key, *json, *let_pass;
+	const char *from, *to, *key, *json, *let_pass, *truth;
 	struct synthetic_options synthetic;
 	struct fleet_options fleet;
 	double seconds;
 	bool quiet;
+	const char *wanted[INJECTIONS_MAX]; /* as they were asked for */
+	struct injection injections[INJECTIONS_MAX];
+	size_t n_injections;
+	struct injector *injector;
 	struct reading_source *source;
 	int64_t start_ns;
 };
@@ -76,6 +82,18 @@ static bool number(const char *name, const char *text, double min, double max, d
 	return false;
 }
 
+static bool take_injection(struct simulation *s, const char *value)
+{
+	char error[INJECT_ERROR] = "";
+
+	if (s->n_injections == INJECTIONS_MAX)
+		return fprintf(stderr, "sluice simulate: --inject %s: at most %d of them\n", value, INJECTIONS_MAX), false;
+	if (injection_parse(&s->injections[s->n_injections], value, error) < 0)
+		return fprintf(stderr, "sluice simulate: --inject %s\n", error), false;
+	s->wanted[s->n_injections++] = value;
+	return true;
+}
+
 static bool take_option(struct simulation *s, int c, const char *value)
 {
 	double v;
@@ -87,6 +105,8 @@ static bool take_option(struct simulation *s, int c, const char *value)
 	case 'j': s->json = value; return true;
 	case 'l': s->let_pass = value; return true;
 	case 'q': s->quiet = true; return true;
+	case 'I': return take_injection(s, value);
+	case 'T': s->truth = value; return true;
 	case 'n': s->fleet.non = true; return true;
 	case 'g': s->synthetic.region = value; return true;
 	case 'p': s->synthetic.prefix = value; return true;
@@ -120,6 +140,31 @@ static bool take_option(struct simulation *s, int c, const char *value)
 	return false;
 }
 
+/* What was left open; -1: go on; else the exit code. */
+static int complete_injection(struct simulation *s, size_t i)
+{
+	struct injection *to = &s->injections[i];
+	bool sized = to->kind != DETECTOR_SILENCE && to->kind != DETECTOR_FLATLINE;
+	const char *text = s->wanted[i];
+
+	if (s->from && !to->device[0])
+		return usage_error("simulate", "--inject %s: with --from say which device: ,device=ID", text);
+	if (to->kind == DETECTOR_SILENCE)
+		return -1;
+	if (s->from && !to->metric[0])
+		return usage_error("simulate", "--inject %s: with --from say which metric: KIND:METRIC@...", text);
+	if (s->from)
+		return sized && isnan(to->size) ?
+			       usage_error("simulate", "--inject %s: with --from say how much: ...+LENGTHxSIZE", text) : -1;
+	if (!to->metric[0])
+		strcpy(to->metric, "temperature");
+	if (readings_synthetic_jump(to->metric) == 0)
+		return usage_error("simulate", "--inject %s: made-up devices have humidity, light, temperature and voltage", text);
+	if (sized && isnan(to->size))
+		to->size = readings_synthetic_jump(to->metric);
+	return -1;
+}
+
 /* -1: go on; else the exit code. */
 static int read_arguments(struct simulation *s, int argc, char **argv)
 {
@@ -128,7 +173,7 @@ static int read_arguments(struct simulation *s, int argc, char **argv)
 		{ "quiet", 0, NULL, 'q' }, { "non", 0, NULL, 'n' }, { "region", 1, NULL, 'g' }, { "prefix", 1, NULL, 'p' },
 		{ "repeat", 1, NULL, 'R' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' }, { "spike", 1, NULL, 'x' },
 		{ "let-pass", 1, NULL, 'l' }, { "devices", 1, NULL, 'd' }, { "spread", 1, NULL, 'w' }, { "in-flight", 1, NULL, 'i' }, { "seed", 1, NULL, 'e' },
-		 { 0 },
+		{ "inject", 1, NULL, 'I' }, { "truth", 1, NULL, 'T' }, { 0 },
 	};
 
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -145,6 +190,14 @@ static int read_arguments(struct simulation *s, int argc, char **argv)
 		return usage_error("simulate", "say either --from FILE or --devices N and --rate R");
 	if (s->synthetic.devices && s->synthetic.rate <= 0)
 		return usage_error("simulate", "--devices needs --rate R");
+	if (s->truth && s->n_injections == 0)
+		return usage_error("simulate", "--truth says what --inject has done, and there is none");
+	for (size_t i = 0; i < s->n_injections; i++) {
+		int status = complete_injection(s, i);
+
+		if (status >= 0)
+			return status;
+	}
 	return -1;
 }
 
@@ -181,25 +234,42 @@ static void append_result(struct buf *b, const struct simulation *s, const struc
 }
 
 /* Whole or not at all, for those who read while we write. */
-static int write_result(const struct simulation *s, const struct fleet *f, bool running)
+static int write_file(const char *path, const struct buf *b)
 {
-	CLEANUP(buf_done) struct buf b = BUF_INIT;
 	char next[PATH_MAX];
 
-	if (!s->json)
-		return 0;
-	append_result(&b, s, f, running);
-	snprintf(next, sizeof(next), "%s.next", s->json);
+	snprintf(next, sizeof(next), "%s.next", path);
 
 	FILE *out = fopen(next, "we");
-	bool fine = out && fwrite(b.data, 1, b.len, out) == b.len;
+	bool fine = out && fwrite(b->data, 1, b->len, out) == b->len;
 
 	if (out)
 		fine &= fclose(out) == 0;
-	if (fine && rename(next, s->json) == 0)
+	if (fine && rename(next, path) == 0)
 		return 0;
-	fprintf(stderr, "sluice simulate: %s: %s\n", s->json, strerror(errno));
+	fprintf(stderr, "sluice simulate: %s: %s\n", path, strerror(errno));
 	return -EIO;
+}
+
+static const char *id_of(const void *context, uint32_t device)
+{
+	return readings_device_id(context, device);
+}
+
+static int write_result(const struct simulation *s, const struct fleet *f, bool running)
+{
+	CLEANUP(buf_done) struct buf b = BUF_INIT;
+
+	if (s->truth) {
+		injector_truth(s->injector, id_of, s->source, &b);
+		if (buf_error(&b) < 0 || write_file(s->truth, &b) < 0)
+			return -EIO;
+	}
+	if (!s->json)
+		return 0;
+	buf_reset(&b);
+	append_result(&b, s, f, running);
+	return write_file(s->json, &b);
 }
 
 static void show_progress(const struct simulation *s, const struct fleet *f)
@@ -249,6 +319,10 @@ static int print_summary(const struct simulation *s, const struct fleet *f)
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
 	struct fleet_stats st;
 
+	for (size_t i = 0; i < s->n_injections; i++)
+		if (injector_hits(s->injector, i) < s->injections[i].devices)
+			fprintf(stderr, "sluice simulate: --inject %s: %u of %u devices had a reading that it could change\n",
+				s->wanted[i], injector_hits(s->injector, i), s->injections[i].devices);
 	fleet_stats(f, &st);
 	if (!s->json) {
 		append_result(&b, s, f, false);
@@ -287,8 +361,11 @@ int cmd_simulate(int argc, char **argv)
 
 	const struct siphash_key *key = s.key ? &master : NULL;
 
-	r = s.from ? readings_from_file(&s.source, s.from, key, &error) : readings_synthetic(&s.source, &s.synthetic, key);
-
+	r = injector_new(&s.injector, s.injections, s.n_injections, s.synthetic.seed);
+	if (r == 0)
+		r = s.from ? readings_from_file(&s.source, s.from, key, &error) : readings_synthetic(&s.source, &s.synthetic, key);
+	if (r == 0 && s.n_injections > 0)
+		r = readings_inject(s.source, s.injector, &error);
 	if (r == 0)
 		r = fleet_new(&f, &s.fleet, s.source);
 	if (r < 0) {
@@ -300,5 +377,6 @@ int cmd_simulate(int argc, char **argv)
 	status = r < 0 ? CTL_FAILED : print_summary(&s, f);
 	fleet_free(f);
 	readings_free(s.source);
+	injector_free(s.injector);
 	return status;
 }

@@ -14,6 +14,7 @@
 
 #define SPIKE_READINGS 3
 #define SPIKE_JUMP 35.0 /* degrees */
+#define WITHHELD 2      /* beside 1 and 0 of readings_next(): the one after it is wanted */
 
 struct device {
 	char id[SLUICE_DEVICE_MAX + 1];
@@ -27,6 +28,7 @@ struct reading_source {
 	struct device *devices;
 	uint32_t n_devices, cap_devices;
 	struct buf payload;
+	struct injector *injector; /* the caller's, or NULL */
 
 	/* A file. */
 	FILE *file;
@@ -137,7 +139,9 @@ static int device_of(struct reading_source *s, struct slice id, uint32_t *ret)
 
 	int r = add_device(s, id, ret);
 
-	return r < 0 ? r : index_add(&s->by_id, hash, *ret);
+	if (r == 0)
+		r = index_add(&s->by_id, hash, *ret);
+	return r < 0 || !s->injector ? r : injector_meet(s->injector, *ret, s->devices[*ret].id);
 }
 
 /* Signs the message anew with the device's own key. */
@@ -156,11 +160,39 @@ static int sign(struct reading_source *s, struct telemetry *t, struct fleet_read
 	return buf_error(&s->payload) < 0 || buf_error(&signed_payload) < 0 ? -ENOMEM : 0;
 }
 
+/* Writes the message anew as t, whose slices point into it, and reads it again. */
+static int rewrite(struct reading_source *s, struct telemetry *t)
+{
+	CLEANUP(buf_done) struct buf changed = BUF_INIT;
+	uint64_t tag[2];
+
+	t->integrity_hash = 0;
+	t->has_hash = true;
+	telemetry_append(&changed, t);
+	if (buf_error(&changed) < 0)
+		return -ENOMEM;
+	telemetry_tag(changed.data, changed.len, &siphash_open_key, tag);
+	memcpy(changed.data + 1, &tag[0], sizeof(tag[0])); /* field 1 stands first */
+	buf_reset(&s->payload);
+	buf_append(&s->payload, changed.data, changed.len);
+	return buf_error(&s->payload) < 0 ? -ENOMEM : telemetry_parse(t, s->payload.data, s->payload.len);
+}
+
+/* What is left of a reading: INJECT_WITHHELD, or another that is fine; negative errno. */
+static int inject(struct reading_source *s, uint32_t device, struct telemetry *t, int64_t time_ns)
+{
+	enum inject what = s->injector ? injector_apply(s->injector, device, t, time_ns) : INJECT_NOTHING;
+	int r = what == INJECT_CHANGED ? rewrite(s, t) : 0;
+
+	return r < 0 ? r : (int)what;
+}
+
 static int next_line(struct reading_source *s, struct fleet_reading *ret, struct reading_error *ret_error)
 {
 	struct telemetry t;
 	char why[128] = "";
 	ssize_t n;
+	int r;
 
 	do {
 		n = getline(&s->line, &s->line_cap, s->file);
@@ -169,8 +201,7 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 	if (n < 0)
 		return ferror(s->file) ? -EIO : -ENODATA;
 	buf_reset(&s->payload);
-
-	int r = telemetry_from_json(&s->payload, s->line, (size_t)n, s->keyed ? NULL : &siphash_open_key, why);
+	r = telemetry_from_json(&s->payload, s->line, (size_t)n, s->keyed ? NULL : &siphash_open_key, why);
 
 	if (r == 0)
 		r = telemetry_parse(&t, s->payload.data, s->payload.len);
@@ -180,14 +211,19 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 	}
 	if (r == 0)
 		r = device_of(s, t.device_id, &ret->device);
-	if (r == 0)
+	if (r == 0) {
+		ret->timestamp_ns = t.has_timestamp ? t.timestamp_ns : clock_wall_ns();
+		r = inject(s, ret->device, &t, ret->timestamp_ns);
+	}
+	if (r == INJECT_WITHHELD)
+		return WITHHELD;
+	if (r >= 0)
 		r = sign(s, &t, ret);
 	if (r < 0) {
 		snprintf(ret_error->text, sizeof(ret_error->text), "line %llu: %s", (unsigned long long)s->line_number,
 			 why[0] ? why : strerror(-r));
 		return r;
 	}
-	ret->timestamp_ns = t.has_timestamp ? t.timestamp_ns : clock_wall_ns();
 	ret->payload = buf_slice(&s->payload);
 	return 1;
 }
@@ -285,6 +321,8 @@ static int make_up(struct reading_source *s, int64_t now_ns, struct fleet_readin
 		},
 	};
 
+	if (s->injector && injector_apply(s->injector, device, &t, t.timestamp_ns) == INJECT_WITHHELD)
+		return WITHHELD;
 	buf_reset(&s->payload);
 	telemetry_append(&s->payload, &t);
 	if (buf_error(&s->payload) < 0)
@@ -297,10 +335,41 @@ static int make_up(struct reading_source *s, int64_t now_ns, struct fleet_readin
 	return 1;
 }
 
+double readings_synthetic_jump(const char *metric)
+{
+	static const struct {
+		const char *metric;
+		double jump;
+	} jumps[] = { { "humidity", 60 }, { "light", 800 }, { "temperature", SPIKE_JUMP }, { "voltage", 1.5 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(jumps); i++)
+		if (strcmp(jumps[i].metric, metric) == 0)
+			return jumps[i].jump;
+	return 0;
+}
+
+int readings_inject(struct reading_source *s, struct injector *injector, struct reading_error *ret_error)
+{
+	int r = 0;
+
+	for (uint32_t i = 0; i < s->n_devices && r == 0; i++)
+		r = injector_meet(injector, i, s->devices[i].id);
+	if (r == 0 && !s->file)
+		r = injector_choose(injector, s->n_devices, ret_error->text);
+	if (r == 0)
+		s->injector = injector;
+	return r;
+}
+
 int readings_next(struct reading_source *s, int64_t now_ns, struct fleet_reading *ret, int64_t *ret_due_ns,
 		  struct reading_error *ret_error)
 {
-	return s->file ? next_line(s, ret, ret_error) : make_up(s, now_ns, ret, ret_due_ns);
+	int r;
+
+	do
+		r = s->file ? next_line(s, ret, ret_error) : make_up(s, now_ns, ret, ret_due_ns);
+	while (r == WITHHELD);
+	return r;
 }
 
 uint32_t readings_devices(const struct reading_source *s)

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "bpf/shared/siphash.h"
+#include "ctl/inject.h"
 
 struct reading_source;
 
@@ -37,6 +38,12 @@ struct synthetic_options {
 };
 int readings_synthetic(struct reading_source **ret, const struct synthetic_options *options, const struct siphash_key *master);
 void readings_free(struct reading_source *s);
+
+/* Of a made-up metric, a change that its ordinary course does not have, in its own unit; 0: there is no such metric. */
+double readings_synthetic_jump(const char *metric);
+/* Before the first reading: injects into all of them.  The injector stays the caller's.  0; -ENOMEM; -EINVAL with a
+ * sentence. */
+int readings_inject(struct reading_source *s, struct injector *injector, struct reading_error *ret_error);
 
 /* The next reading that is due.  1: ret is set. 0: nothing before *ret_due_ns (monotonic).  -ENODATA: the end.
  * Another negative errno with a sentence: the file is wrong. */
