@@ -49,6 +49,16 @@ GOLDEN = {
     "GlobalData": dict(delta=[b"\x08\x01", b""]),
     "WindowDecision": dict(start_ns=-60000000000, status="PARTIAL", missing_regions=["us-1", "ap-1"],
                            decided_ns=1163438041300000000, completeness=0.5, detector=300),
+    "WindowSilence": dict(type="mote", metric="temperature", last_ns=-60000000000, decided_ns=1163438041300000000,
+                          detector=300),
+    "AlertRecord": dict(
+        state="ESCALATED", alert_id=0xFEDCBA9876543210, rule="cold-room", subject="place:lab\x1feu", severity="critical",
+        raised_severity="warning", kind="spike", direction=-1, region="eu", type="mote", place="lab", metric="temperature",
+        devices=1 << 33, device_id="mote-20", value=-99.5, expected=21.5, low=19.5, high=23.5, score=0.99,
+        shares=[dict(metric="temperature", share=0.75)], onset_ns=-3, newest_ns=4, event_ns=5, arrival_ns=6, clock_ns=-7,
+        decided_ns=8, by="ann", until_ns=9, note="caf\u00e9", reason="quiet", trace_id=bytes(range(0x20, 0x30)),
+        members=[1, 0xFEDCBA9876543210]),
+    "AlertSent": dict(receiver=0xFEDCBA9876543210, alert_id=1, version=1 << 40, refused=True, step="ENDS"),
     "WindowAlert": dict(rule="window-spike", type="mote", metric="temperature", start_ns=-60000000000, value=99.5,
                         expected=21.5, score=0.99, onset_ns=-120000000000, cleared=True, decided_ns=1163438041300000000),
 }

@@ -86,6 +86,9 @@ void config_show(const struct settings *s, FILE *out);
 /* The reference: every setting, for people (Markdown). */
 void config_reference(FILE *out);
 
+/* A duration as settings have it, "30ms", "2h", in milliseconds. 0; -EINVAL; -ERANGE. */
+int config_duration_ms(const char *text, int64_t *ret);
+
 /* Fields that several settings have, in words. */
 enum { CLOCK_ARRIVAL, CLOCK_EVENT };   /* streams.clock */
 enum { AUTH_OPEN, AUTH_KEYED };        /* auth.mode */

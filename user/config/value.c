@@ -95,6 +95,11 @@ static int parse_quantity(const char *text, const struct unit *units, int64_t *r
 	return -EINVAL;
 }
 
+int config_duration_ms(const char *text, int64_t *ret)
+{
+	return parse_quantity(text, durations, ret);
+}
+
 static int parse_number(const struct config_field *f, const char *text, int64_t *ret)
 {
 	switch (f->kind) {

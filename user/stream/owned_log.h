@@ -39,7 +39,10 @@ enum owned_kind {
 	OWNED_RESOLVE = 6,
 	OWNED_ASIDE = 7,
 	OWNED_DECIDE = 8, /* global.log: the status of a window */
-	OWNED_ALERT = 9,  /* global.log: an anomaly of windows */
+	OWNED_WINDOW_ALERT = 9, /* global.log: of version 1, nobody writes it any more */
+	OWNED_ALERT = 10,       /* global.log: a step in the life of an alert */
+	OWNED_SENT = 11,        /* global.log: a receiver has taken such a step */
+	OWNED_SILENT = 12,      /* global.log: windows of a type and metric have ceased */
 };
 
 struct owned_span {

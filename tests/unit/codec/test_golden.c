@@ -84,6 +84,9 @@ static void what_protobuf_c_serves_comes_out_as_it_was_released(void)
 		{ "ConsolidatedEnvelope", &sluice__v1__consolidated_envelope__descriptor },
 		{ "GlobalData", &sluice__v1__global_data__descriptor },
 		{ "WindowDecision", &sluice__v1__window_decision__descriptor },
+		{ "WindowSilence", &sluice__v1__window_silence__descriptor },
+		{ "AlertRecord", &sluice__v1__alert_record__descriptor },
+		{ "AlertSent", &sluice__v1__alert_sent__descriptor },
 		{ "WindowAlert", &sluice__v1__window_alert__descriptor },
 	};
 
