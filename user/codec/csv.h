@@ -11,8 +11,8 @@
  * except a comma between digits before a semicolon or tab, which is a decimal comma ("1392388020,5;21,5").
  *
  * Bounds: the fixed buffer, whatever comes.  A record that does not end within CSV_RECORD_MAX bytes, or within the
- * input, has a quote that is never closed: its first line is taken as it stands, the quotes as letters, and reading goes
- * on behind it.  Of a single line longer than that the rest is ignored.  Threads: none.
+ * input, has a quote that is never closed: its first line is taken as it stands, the quotes as letters, and reading
+ * goes on behind it.  Of a single line longer than that the rest is ignored.  Threads: none.
  */
 #pragma once
 
@@ -38,11 +38,12 @@ struct csv {
 struct csv_record {
 	uint64_t line;     /* on which it began */
 	unsigned n_fields; /* all of them */
-	struct slice fields[CSV_COLUMNS]; /* unquoted, a NUL behind each; until the next csv_room(); "" where there is none */
+	struct slice fields[CSV_COLUMNS]; /* unquoted, a NUL behind each, until the next csv_room(); or "" */
 };
 
 void csv_init(struct csv *c);
-/* Where to put bytes, and how many fit: at least CSV_RECORD_MAX / 2, once csv_next() has said that there is no record. */
+/* Where to put bytes, and how many fit: at least CSV_RECORD_MAX / 2, once csv_next() has said that there is no
+ * record. */
 void *csv_room(struct csv *c, size_t *ret_room);
 void csv_filled(struct csv *c, size_t n);
 void csv_end(struct csv *c);

@@ -6,8 +6,8 @@
  *     2014-02-14   2014-02-14 14:27   2014-02-14T14:27:00.123456789Z   2014/02/14 14:27:00,5 +01:00
  *     20140214T142700-0330                          ISO 8601, extended or basic; without an offset: UTC
  *
- * Exact: no double lies between.  Digits beyond the nanosecond are cut off.  60 as a second is the next minute's first, 24:00 the next
- * day's.
+ * Exact: no double lies between.  Digits beyond the nanosecond are cut off.  60 as a second is the next minute's
+ * first, 24:00 the next day's.
  */
 #pragma once
 

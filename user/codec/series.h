@@ -1,8 +1,8 @@
 /* A series from CSV: the first two columns are time and value, further ones are ignored.
  *
- * The first line is a header when its first column is no time (instant.h).  Values are decimal numbers; where the separator
- * is a semicolon or a tab, with a decimal comma as well ("21,5"; one comma, no point beside it).  Every line gives a
- * row; one that cannot be used says why, and is counted with the first line on which it happened.
+ * The first line is a header when its first column is no time (instant.h).  Values are decimal numbers; where the
+ * separator is a semicolon or a tab, with a decimal comma as well ("21,5"; one comma, no point beside it).  Every line
+ * gives a row; one that cannot be used says why, and is counted with the first line on which it happened.
  *
  *     to = csv_room(&s.csv, &n); ... csv_filled(&s.csv, got);
  *     while (series_next(&s, &row)) ...

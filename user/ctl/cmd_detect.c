@@ -174,10 +174,11 @@ static void report_faults(const struct detect *d)
 	for (int f = SERIES_FINE + 1; f < SERIES_FAULTS; f++) {
 		const struct series_count *c = &d->series.counts[f];
 
-		if (c->rows > 0)
-			fprintf(stderr, "sluice detect: %s: passed over %llu row%s %s (first in line %llu: \"%s\")\n", name_of(d),
-				(unsigned long long)c->rows, c->rows > 1 ? "s" : "", fault_text[f], (unsigned long long)c->line,
-				c->example);
+		if (c->rows == 0)
+			continue;
+		fprintf(stderr, "sluice detect: %s: passed over %llu row%s %s (first in line %llu: \"%s\")\n", name_of(d),
+			(unsigned long long)c->rows, c->rows > 1 ? "s" : "", fault_text[f], (unsigned long long)c->line,
+			c->example);
 	}
 }
 
@@ -185,18 +186,18 @@ static void report_nothing(const struct detect *d)
 {
 	const struct series *s = &d->series;
 	enum series_fault f = s->counts[SERIES_NO_TIME].rows ? SERIES_NO_TIME : SERIES_NO_VALUE;
+	const char *separator = s->csv.separator == '\t' ? "tab" : s->csv.separator == ';' ? "semicolon" : "comma";
 
+	fprintf(stderr, "sluice detect: %s ", name_of(d));
 	if (s->csv.utf16)
-		fprintf(stderr, "sluice detect: %s is UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)\n", name_of(d));
+		fprintf(stderr, "is UTF-16: save it as UTF-8 (iconv -f UTF-16 -t UTF-8)\n");
 	else if (s->rows == 0)
-		fprintf(stderr, "sluice detect: %s has no rows: expected CSV with time and value in the first two columns\n",
-			name_of(d));
+		fprintf(stderr, "has no rows: expected CSV with time and value in the first two columns\n");
 	else
 		fprintf(stderr,
-			"sluice detect: %s has no usable row. Line %llu is one %s: \"%s\". Put the time (2014-02-14 14:27:00, "
-			"or seconds since the epoch) into the first column and a number into the second, separated by %s\n",
-			name_of(d), (unsigned long long)s->counts[f].line, fault_text[f], s->counts[f].example,
-			s->csv.separator == '\t' ? "the tab as before" : s->csv.separator == ';' ? "a semicolon" : "a comma");
+			"has no usable row. Line %llu is one %s: \"%s\". Put the time (2014-02-14 14:27:00, or seconds since "
+			"the epoch) into the first column and a number into the second, separated by a %s\n",
+			(unsigned long long)s->counts[f].line, fault_text[f], s->counts[f].example, separator);
 }
 
 /* ------------------------------------------------------------------ the command */

@@ -99,7 +99,8 @@ static void open_alert(struct detect_out *o, int64_t onset_ns)
 	append_why(o);
 }
 
-static void list_row(struct detect_out *o, const struct series_row *row, const struct detection *found, enum anomaly_step step)
+static void list_row(struct detect_out *o, const struct series_row *row, const struct detection *found,
+		     enum anomaly_step step)
 {
 	char band[64];
 
@@ -119,7 +120,8 @@ static void append_totals(struct detect_out *o)
 {
 	double weeks = (double)(o->last_ns - o->first_ns) / WEEK_NS;
 
-	buf_printf(&o->text, "%llu values, %llu alerts, ", (unsigned long long)o->values, (unsigned long long)o->alerts);
+	buf_printf(&o->text, "%llu values, %llu alerts, ", (unsigned long long)o->values,
+		   (unsigned long long)o->alerts);
 	detect_text_time(&o->text, o->first_ns);
 	buf_append_str(&o->text, " to ");
 	detect_text_time(&o->text, o->last_ns);

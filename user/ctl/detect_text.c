@@ -90,7 +90,8 @@ static const char *what_is(const struct detection *found)
 	case DETECTOR_DRIFT: return way < 0 ? "it moves slowly away, downwards" : "it moves slowly away, upwards";
 	case DETECTOR_VARIANCE: return way < 0 ? "it is smoother than before" : "it is rougher than before";
 	case DETECTOR_RHYTHM: return "values come in another rhythm than before";
-	case DETECTOR_SEASONAL: return way < 0 ? "too low for this time of the day or week" : "too high for this time of the day or week";
+	case DETECTOR_SEASONAL:
+		return way < 0 ? "too low for this time of the day or week" : "too high for this time of the day or week";
 	case DETECTOR_FLATLINE: return "it is stuck";
 	case DETECTOR_SILENCE: return "no value has come";
 	case DETECTOR_NONE:
@@ -108,8 +109,8 @@ static void append_place(struct buf *b, const struct detection *found, double va
 	if (beyond <= 0)
 		buf_append_str(b, " (inside that band: it is not the value alone)");
 	else if (width > 0 && beyond / width < 1e6)
-		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", value > found->high ? "above it" : "below it", beyond,
-			   beyond / width);
+		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", value > found->high ? "above it" : "below it",
+			   beyond, beyond / width);
 	else
 		buf_printf(b, " (%s by %.6g)", value > found->high ? "above it" : "below it", beyond);
 }

@@ -84,7 +84,8 @@ static struct plot_column *column_of(struct plot *p, int64_t time_ns)
 	return &p->columns[since_ns >> p->shift];
 }
 
-void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found, enum anomaly_step step, bool active)
+void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found,
+	      enum anomaly_step step, bool active)
 {
 	value = CLAMP(value, -PLOT_VALUE_MAX, PLOT_VALUE_MAX);
 	if (p->values == 0) {
@@ -118,7 +119,8 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 void plot_silence(struct plot *p, int64_t now_ns)
 {
 	struct plot_column *c = column_of(p, p->to_ns);
-	struct plot_mark mark = { c->newest, { .score = 1, .kind = DETECTOR_SILENCE, .low = c->low, .high = c->high }, 1 };
+	struct detection found = { .score = 1, .kind = DETECTOR_SILENCE, .low = c->low, .high = c->high };
+	struct plot_mark mark = { c->newest, found, 1 };
 
 	mark_merge(&c->mark, &mark);
 	p->alerts++;
@@ -143,7 +145,8 @@ static int target_of(const char *path, char ret[PATH_MAX], struct plot_error *er
 	struct stat st;
 
 	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode))
-		return refuse(error, -EINVAL, "%.120s is %s: name a file", path, S_ISDIR(st.st_mode) ? "a folder" : "no ordinary file");
+		return refuse(error, -EINVAL, "%.120s is %s: name a file", path,
+			      S_ISDIR(st.st_mode) ? "a folder" : "no ordinary file");
 	if (realpath(path, ret))
 		return 0;
 	if (strlen(path) == 0 || strlen(path) > PATH_MAX - 16)
@@ -164,7 +167,8 @@ int plot_check(const char *path, struct plot_error *error)
 	const char *name = dirname(folder);
 
 	if (access(name, W_OK | X_OK) < 0)
-		return refuse(error, -errno, "%.120s cannot be written: its folder %.60s: %s", path, name, strerror(errno));
+		return refuse(error, -errno, "%.120s cannot be written: its folder %.60s: %s", path, name,
+			      strerror(errno));
 	return 0;
 }
 

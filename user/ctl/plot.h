@@ -3,8 +3,8 @@
  * Rows are thinned as they come, so memory and file are bounded by pixels, not by rows.  Time is cut into columns; each
  * keeps its first, lowest, highest and newest value, with which the line through all of them looks the same as the
  * line through all values (M4: Jugel et al., "M4: A Visualization-Oriented Time Series Data Aggregation", VLDB 2014).
- * How long a series will be is not known at its beginning: a column begins as one nanosecond, and whenever they have run
- * out, each two become one.  So in the end there are one to two columns a pixel.
+ * How long a series will be is not known at its beginning: a column begins as one nanosecond, and whenever they have
+ * run out, each two become one.  So in the end there are one to two columns a pixel.
  *
  * One thread.
  */
@@ -20,7 +20,8 @@ int plot_new(struct plot **ret, const char *title, double false_alarms_per_week)
 void plot_free(struct plot *p);
 
 /* In the order of time; active: an anomaly lasts, after this value. */
-void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found, enum anomaly_step step, bool active);
+void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found,
+	      enum anomaly_step step, bool active);
 /* Silent since the value before, noticed now. */
 void plot_silence(struct plot *p, int64_t now_ns);
 

@@ -188,7 +188,8 @@ unsigned axis_times(int64_t from_ns, int64_t to_ns, unsigned most, struct axis_t
 	while (fine && at_ns <= to_ns && n < most) {
 		ret[n] = (struct axis_tick){ .at_ns = at_ns };
 		label_time(&step, &ret[n++]);
-		fine = step.unit == FIXED ? !__builtin_add_overflow(at_ns, step.n, &at_ns) : month_begins(month += every, &at_ns);
+		month += every;
+		fine = step.unit == FIXED ? !__builtin_add_overflow(at_ns, step.n, &at_ns) : month_begins(month, &at_ns);
 	}
 	return n;
 }

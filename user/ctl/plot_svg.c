@@ -47,13 +47,15 @@ static const char style[] =
 	".paper{fill:#fff}.panel{fill:#f8fafc}.grid{stroke:#e2e8f0;fill:none}"
 	".series{stroke:#1d4ed8;stroke-width:1.3;fill:none;stroke-linejoin:round;stroke-linecap:round}"
 	".band{fill:#0d9488;fill-opacity:.26}.span{fill:#dc2626;fill-opacity:.09}"
-	".lead{stroke:#dc2626;stroke-opacity:.5;fill:none}.mark{fill:#fff;stroke:#dc2626;stroke-width:2}.label{fill:#b91c1c}"
+	".lead{stroke:#dc2626;stroke-opacity:.5;fill:none}"
+	".mark{fill:#fff;stroke:#dc2626;stroke-width:2}.label{fill:#b91c1c}"
 	".scores{stroke:#94a3b8;fill:none}.loud{stroke:#dc2626;stroke-width:2;fill:none}"
 	".threshold{stroke:#dc2626;stroke-dasharray:5 4;fill:none}"
 	"@media(prefers-color-scheme:dark){"
 	"text{fill:#e5e7eb}.note,.tick{fill:#a3aebd}.paper{fill:#0f172a}.panel{fill:#131d33}.grid{stroke:#26334d}"
 	".series{stroke:#7cb2ff}.band{fill:#2dd4bf}.span{fill:#f87171;fill-opacity:.14}"
-	".lead,.loud,.threshold{stroke:#f87171}.mark{fill:#0f172a;stroke:#f87171}.label{fill:#fca5a5}.scores{stroke:#64748b}}";
+	".lead,.loud,.threshold{stroke:#f87171}.mark{fill:#0f172a;stroke:#f87171}.label{fill:#fca5a5}"
+	".scores{stroke:#64748b}}";
 
 struct drawing {
 	const struct plot *p;
@@ -151,6 +153,12 @@ __attribute__((format(printf, 5, 6))) static void draw_text(struct drawing *d, d
 	buf_append_str(d->out, "</text>\n");
 }
 
+static void draw_rectangle(struct drawing *d, const char *class, double left, double top, double right, double bottom)
+{
+	buf_printf(d->out, "<rect class=\"%s\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n", class, left, top,
+		   right - left, bottom - top);
+}
+
 /* "spike above", "variance". */
 static void append_name(struct buf *b, const struct plot_mark *m)
 {
@@ -230,8 +238,8 @@ static void take(struct lanes *l, unsigned lane, double from, double to)
 	l->taken[lane][l->n[lane]++].to = to;
 }
 
-/* The lowest lane in which the label and its line through those below touch nothing: over its line, else to the right or
- * the left of it.  ret_middle: of the label.  LANES: there is none. */
+/* The lowest lane in which the label and its line through those below touch nothing: over its line, else to the right
+ * or the left of it.  ret_middle: of the label.  LANES: there is none. */
 static unsigned place(struct lanes *l, double x, double half, double *ret_middle)
 {
 	const double middles[] = { x, x + half - 4, x - half + 4 };
@@ -305,8 +313,10 @@ static void draw_score_axis(struct drawing *d)
 	static const struct {
 		double a_week;
 		const char *text;
-	} ticks[] = { { A_DAY, "a day" },	       { 1, "a week" },		      { A_YEAR * 12, "a month" }, { A_YEAR, "a year" },
-		      { A_YEAR / 10, "10 years" }, { A_YEAR / 100, "100 years" }, { A_YEAR / 1000, "1000 years" } };
+	} ticks[] = {
+		{ A_DAY, "a day" },	     { 1, "a week" },		   { A_YEAR * 12, "a month" },	   { A_YEAR, "a year" },
+		{ A_YEAR / 10, "10 years" }, { A_YEAR / 100, "100 years" }, { A_YEAR / 1000, "1000 years" },
+	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(ticks); i++) {
 		double y = y_of_rate(d, ticks[i].a_week), score = detector_threshold(ticks[i].a_week);
@@ -326,8 +336,8 @@ static void draw_time_axis(struct drawing *d)
 	for (unsigned i = 0; i < n; i++) {
 		double x = x_of(d, ticks[i].at_ns);
 
-		buf_printf(d->out, "<path class=\"grid\" d=\"M%.1f %.1fV%.1fM%.1f %.1fV%.1f\"/>", x, TOP, BOTTOM, x, SCORE_TOP,
-			   SCORE_BOTTOM);
+		buf_printf(d->out, "<path class=\"grid\" d=\"M%.1f %.1fV%.1fM%.1f %.1fV%.1f\"/>", x, TOP, BOTTOM, x,
+			   SCORE_TOP, SCORE_BOTTOM);
 		draw_text(d, x, SCORE_BOTTOM + 18, "tick middle", "%s", ticks[i].label);
 		if (strcmp(context, ticks[i].context) != 0)
 			draw_text(d, x, SCORE_BOTTOM + 34, "tick middle", "%s", ticks[i].context);
@@ -442,7 +452,8 @@ static void draw_spans(struct drawing *d)
 		if (first && (!c || !c->active)) {
 			double from = x_of(d, first->first.time_ns), to = x_of(d, last->newest.time_ns);
 
-			buf_printf(d->out, "M%.1f %.1fV%.1fH%.1fV%.1fZ", from - 0.5, TOP, BOTTOM, MAX(to, from) + 0.5, TOP);
+			buf_printf(d->out, "M%.1f %.1fV%.1fH%.1fV%.1fZ", from - 0.5, TOP, BOTTOM,
+				   MAX(to, from) + 0.5, TOP);
 			first = NULL;
 		}
 		if (c && c->active) {
@@ -476,8 +487,9 @@ static void draw_threshold(struct drawing *d)
 	double threshold = detector_threshold(d->p->false_alarms_per_week), y = y_of_score(d, threshold);
 
 	detect_text_rate(&rate, threshold);
-	buf_printf(d->out, "<path class=\"threshold\" d=\"M%.1f %.1fH%.1f\"><title>threshold: false alarms %s</title></path>\n", LEFT, y,
-		   RIGHT, buf_cstr(&rate));
+	buf_printf(d->out,
+		   "<path class=\"threshold\" d=\"M%.1f %.1fH%.1f\"><title>threshold: false alarms %s</title></path>\n",
+		   LEFT, y, RIGHT, buf_cstr(&rate));
 	draw_text(d, RIGHT, SCORE_TOP - 8, "note right", "dashed: the threshold, false alarms %s", buf_cstr(&rate));
 }
 
@@ -491,7 +503,8 @@ static void describe(struct drawing *d, struct buf *b)
 	detect_text_time(b, p->from_ns);
 	buf_append_str(b, " to ");
 	detect_text_time(b, p->to_ns);
-	buf_printf(b, " UTC, %.6g to %.6g, %llu alert%s", p->lowest, p->highest, (unsigned long long)p->alerts, p->alerts == 1 ? "" : "s");
+	buf_printf(b, " UTC, %.6g to %.6g, %llu alert%s", p->lowest, p->highest,
+		   (unsigned long long)p->alerts, p->alerts == 1 ? "" : "s");
 }
 
 static void draw_head(struct drawing *d)
@@ -500,8 +513,8 @@ static void draw_head(struct drawing *d)
 
 	describe(d, &facts);
 	buf_printf(d->out,
-		   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" aria-labelledby=\"title desc\">\n"
-		   "<title id=\"title\">",
+		   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %d\" role=\"img\" "
+		   "aria-labelledby=\"title desc\">\n<title id=\"title\">",
 		   WIDTH, HEIGHT);
 	append_text(d->out, d->p->title);
 	buf_printf(d->out, "</title>\n<desc id=\"desc\">%s.", buf_cstr(&facts));
@@ -510,7 +523,8 @@ static void draw_head(struct drawing *d)
 		append_mark_text(d->out, &d->marks[i]);
 		buf_append_u8(d->out, '.');
 	}
-	buf_printf(d->out, "</desc>\n<style>%s</style>\n<rect class=\"paper\" width=\"%d\" height=\"%d\"/>\n", style, WIDTH, HEIGHT);
+	buf_printf(d->out, "</desc>\n<style>%s</style>\n", style);
+	draw_rectangle(d, "paper", 0, 0, WIDTH, HEIGHT);
 	draw_text(d, LEFT, 36, "title", "%.90s", d->p->title);
 	draw_text(d, LEFT, 58, "note", "%s", buf_cstr(&facts));
 }
@@ -518,9 +532,9 @@ static void draw_head(struct drawing *d)
 static void draw_key(struct drawing *d)
 {
 	buf_printf(d->out,
-		   "<path class=\"series\" d=\"M%.0f 32h22\"/><rect class=\"band\" x=\"%.0f\" y=\"25\" width=\"22\" height=\"14\"/>"
-		   "<circle class=\"mark\" cx=\"%.0f\" cy=\"32\" r=\"4\"/>\n",
-		   RIGHT - 250, RIGHT - 168, RIGHT - 46);
+		   "<path class=\"series\" d=\"M%.0f 32h22\"/><circle class=\"mark\" cx=\"%.0f\" cy=\"32\" r=\"4\"/>\n",
+		   RIGHT - 250, RIGHT - 46);
+	draw_rectangle(d, "band", RIGHT - 168, 25, RIGHT - 146, 39);
 	draw_text(d, RIGHT - 222, 36, "note", "values");
 	draw_text(d, RIGHT - 140, 36, "note", "expected");
 	draw_text(d, RIGHT, 36, "note right", "alert");
@@ -535,16 +549,16 @@ void plot_draw(const struct plot *p, struct buf *out)
 	collect_marks(&d);
 	draw_head(&d);
 	draw_key(&d);
-	buf_printf(out, "<rect class=\"panel\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n", LEFT, TOP, RIGHT - LEFT, BOTTOM - TOP);
-	buf_printf(out, "<rect class=\"panel\" x=\"%.0f\" y=\"%.0f\" width=\"%.0f\" height=\"%.0f\"/>\n", LEFT, SCORE_TOP, RIGHT - LEFT,
-		   SCORE_BOTTOM - SCORE_TOP);
+	draw_rectangle(&d, "panel", LEFT, TOP, RIGHT, BOTTOM);
+	draw_rectangle(&d, "panel", LEFT, SCORE_TOP, RIGHT, SCORE_BOTTOM);
 	draw_value_axis(&d);
 	draw_score_axis(&d);
 	draw_time_axis(&d);
 	draw_spans(&d);
 	draw_band(&d);
 	draw_series(&d);
-	draw_text(&d, LEFT, SCORE_TOP - 8, "note", "A series like this shows as much by itself once in so long (right: the score)");
+	draw_text(&d, LEFT, SCORE_TOP - 8, "note",
+		  "A series like this shows as much by itself once in so long (right: the score)");
 	draw_scores(&d, "scores", false);
 	draw_scores(&d, "loud", true);
 	draw_threshold(&d);
