@@ -320,7 +320,7 @@ static bool is_meant(const struct injector *j, struct target *g, int64_t time_ns
 
 	if (g->over || (double)(time_ns - j->start_ns) < in->start_s * NS_PER_S)
 		return false;
-	if (g->hit && (double)(time_ns - g->begun_ns) >= in->length_s * NS_PER_S && time_ns > g->begun_ns) {
+	if (g->hit && (double)(time_ns - g->begun_ns) >= in->length_s * NS_PER_S) {
 		g->over = true;
 		return false;
 	}

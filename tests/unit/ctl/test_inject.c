@@ -154,6 +154,17 @@ static void a_length_of_nothing_is_one_reading(void)
 		CU_ASSERT_EQUAL(v[i], 20 + 0.25 * (i % 4) + (i == 4 ? 10 : 0));
 }
 
+static void of_several_readings_of_one_time_it_is_the_first(void)
+{
+	double first = 20, second = 20, u = 5;
+	INJECTOR(parsed("spike:t@0+0x10,device=d0"));
+
+	ASSERT_OK(injector_meet(j, 0, "d0"));
+	CU_ASSERT_EQUAL(offer(j, 0, 0, &first, &u), INJECT_CHANGED);
+	CU_ASSERT_EQUAL(offer(j, 0, 0, &second, &u), INJECT_NOTHING);
+	CU_ASSERT(first == 30 && second == 20);
+}
+
 static void a_drift_grows_up_to_its_size(void)
 {
 	double v[20];
@@ -318,7 +329,8 @@ static void a_made_up_device_that_does_not_exist_is_an_error(void)
 }
 
 TESTS("inject", T(what_is_asked_for_is_understood), T(what_is_wrong_is_named), T(a_spike_and_a_shift_add_for_so_long),
-      T(a_length_of_nothing_is_one_reading), T(a_drift_grows_up_to_its_size), T(a_flatline_keeps_the_value_that_it_begins_with),
+      T(a_length_of_nothing_is_one_reading), T(of_several_readings_of_one_time_it_is_the_first),
+      T(a_drift_grows_up_to_its_size), T(a_flatline_keeps_the_value_that_it_begins_with),
       T(noise_stays_within_its_size_and_has_the_metrics_decimals), T(silence_withholds_a_device_and_no_other),
       T(the_seed_chooses_as_many_devices_as_are_asked_for), T(readings_of_a_file_are_changed_and_signed_anew),
       T(made_up_readings_are_changed_too), T(a_made_up_device_that_does_not_exist_is_an_error))
