@@ -49,7 +49,7 @@ struct watch {
 	/* Its event, regional/event.c. */
 	int64_t onset_ns;
 	bool active;
-	uint8_t kind;            /* enum detector_kind; this, direction and metric as last told */
+	uint8_t kind;            /* enum detector_kind, NONE: there never was one; this, direction and metric as last told */
 	int8_t direction;
 	uint8_t looks;           /* in vain: its rhythm was unknown */
 	uint32_t metric;

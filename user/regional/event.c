@@ -12,8 +12,8 @@
  * reading's.
  *
  * A metric that is not sent any more, of a device that goes on without it, would keep the event for ever; so one that is
- * overdue by its own rhythm no longer counts.  A device that sends nothing keeps its event, because nobody knows of its
- * end: it is silent besides (silence.c).
+ * overdue by its own rhythm no longer counts.  Of a device that sends nothing more, silence takes the event's place
+ * (silence.c): a device has one event at a time.  If it comes back and a metric is still as unusual, that is another event.
  */
 #include <errno.h>
 #include <float.h>
@@ -30,6 +30,7 @@ struct look {
 	const double *values;
 	struct detection found[TELEMETRY_METRICS_MAX];
 	uint32_t raised, cleared, active; /* metrics */
+	uint32_t unusual;                 /* of the active ones, now */
 };
 
 static bool is_looked_at(const struct look *l, uint32_t m)
@@ -55,6 +56,7 @@ static void look(struct shard *s, struct look *l)
 		l->raised += step == ANOMALY_RAISED;
 		l->cleared += step == ANOMALY_CLEARED;
 		l->active += w->anomaly.active;
+		l->unusual += w->anomaly.active && w->anomaly.quiet == 0;
 	}
 }
 
@@ -218,7 +220,7 @@ int event_fold(struct shard *s, const struct flight *f, uint32_t i, uint32_t set
 	w->anomalous += l.raised - l.cleared;
 	if (w->anomalous > 0 && l.active == 0)
 		forget_overdue(s, w, f->block.timestamp_ns[i]);
-	if (l.raised > 0)
+	if (l.raised > 0 || (!w->active && l.unusual > 0))
 		tell_raised(s, &l, w, now_ns);
 	else if (w->active && w->anomalous == 0)
 		tell_cleared(s, &l, w, now_ns);

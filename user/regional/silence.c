@@ -18,11 +18,14 @@
  * at most LOOKS_A_RECORD are taken, and SILENCES_A_RECORD found; the next record goes on.  So all this is a function of the
  * log's records, and is the same after they are folded again.
  *
- * Telling.  One notice, with the last reading's time as its onset, and one when the device is heard again.  A gateway that
- * is gone takes all its devices with it as far as the region can tell: it is declared dark by a record of its own, is
- * logged and counted (gateways_dark), and from then on the watermark passes it by; the devices that do not find another
- * one become silent each by its own rhythm, and each is told.  It is the aggregator that makes one alert of those of one
- * place.  They are heard again when the gateway is.
+ * Telling.  One notice, with the last reading's time as its onset, and one when the device is heard again.  A device
+ * has one event at a time: silence ends another one.  (device, onset) names an event, so when the last reading has begun
+ * one, silence begins a nanosecond later.
+ *
+ * A gateway that is gone takes all its devices with it as far as the region can tell: it is declared dark by a record of
+ * its own, is logged and counted (gateways_dark), and from then on the watermark passes it by; the devices that do not
+ * find another one become silent each by its own rhythm, and each is told.  It is the aggregator that makes one alert of
+ * those of one place.  They are heard again when the gateway is.
  */
 #include "base/clock.h"
 #include "regional/region.h"
@@ -137,6 +140,37 @@ void silence_heard_late(struct shard *s, const struct flight *f, uint32_t i, int
 
 /* ------------------------------------------------------------------ by time */
 
+static void end_event(struct shard *s, struct watch *w, int64_t now_ns)
+{
+	struct notice n = notice_of(w);
+
+	n.metric = w->metric;
+	n.kind = w->kind;
+	n.direction = w->direction;
+	n.onset_ns = w->onset_ns;
+	n.score = 0;
+	n.event_ns = s->folded.watermark_ns;
+	n.arrival_ns = s->heard_ns;
+	n.cleared = true;
+	w->active = false;
+	notice_tell(s, &n, now_ns);
+}
+
+static void begin_silence(struct shard *s, struct watch *w, int64_t now_ns)
+{
+	bool same = w->kind != DETECTOR_NONE && w->onset_ns == w->newest_ns && w->newest_ns < INT64_MAX;
+
+	must(anomaly_silent(&w->silence, w->newest_ns + same) == ANOMALY_RAISED);
+
+	struct notice n = notice_of(w);
+
+	n.event_ns = s->folded.watermark_ns;
+	n.arrival_ns = s->heard_ns;
+	n.first = true;
+	s->detectors.n_silent++;
+	notice_tell(s, &n, now_ns);
+}
+
 /* 1 when the device is found silent. */
 static uint32_t look(struct shard *s, uint32_t watch, int64_t now_second, int64_t now_ns)
 {
@@ -152,15 +186,9 @@ static uint32_t look(struct shard *s, uint32_t watch, int64_t now_second, int64_
 		calendar_enter(&s->detectors.calendar, watch, second_of(at_ns) + 1);
 		return 0;
 	}
-	must(anomaly_silent(&w->silence, w->newest_ns) == ANOMALY_RAISED);
-
-	struct notice n = notice_of(w);
-
-	n.event_ns = s->folded.watermark_ns;
-	n.arrival_ns = s->heard_ns;
-	n.first = true;
-	s->detectors.n_silent++;
-	notice_tell(s, &n, now_ns);
+	if (w->active)
+		end_event(s, w, now_ns);
+	begin_silence(s, w, now_ns);
 	return 1;
 }
 

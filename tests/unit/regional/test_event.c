@@ -364,6 +364,51 @@ static void a_silent_device_that_is_heard_again_is_cleared_and_can_be_silent_aga
 			CU_ASSERT_EQUAL(told.notices[i]->onset_ns, n++ < 2 ? last_ns : s.base_ns + 6000 * NS_PER_S);
 }
 
+/* The last reading begins an event, and nothing comes after it for a while; then what comes is as unusual. */
+static void silence_takes_the_place_of_what_lasted(void)
+{
+	struct story s = story_of("d0", 1000 * NS_PER_S);
+	struct reading r = reading_of(&s, BEFORE, 500, 50.5), back = reading_of(&s, 6000, 5000, 50.5);
+	TOLD told;
+	RIG(EVENT FAST);
+
+	usual(&g, &s, 0, BEFORE, s.base_ns);
+	publish(&g, &s, &r, 1, s.base_ns + 5000 * NS_PER_S);
+	rig_open(&g);
+	fold(&g, &s);
+	publish(&g, &s, &back, 1, back.timestamp_ns);
+	fold(&g, &s);
+	told_read(&g, &told);
+	CU_ASSERT_EQUAL_FATAL(told.n_notices, 5);
+	for (int i = 0; i < 5; i++)
+		CU_ASSERT_EQUAL(!told.notices[i]->cleared, i == 0 || i == 2 || i == 4);
+	CU_ASSERT_STRING_EQUAL(told.notices[1]->rule, told.notices[0]->rule);
+	CU_ASSERT(told.notices[0]->onset_ns == r.timestamp_ns && told.notices[1]->onset_ns == r.timestamp_ns);
+	CU_ASSERT_STRING_EQUAL(told.notices[2]->rule, "silence");
+	CU_ASSERT(told.notices[2]->onset_ns == r.timestamp_ns + 1 && told.notices[3]->onset_ns == r.timestamp_ns + 1);
+	CU_ASSERT_STRING_EQUAL(told.notices[4]->metric, "t");
+	CU_ASSERT(told.notices[4]->onset_ns == back.timestamp_ns && told.notices[4]->value == 5000);
+}
+
+/* As before, but what comes is as usual as ever. */
+static void what_is_usual_again_after_a_silence_begins_nothing(void)
+{
+	struct story s = story_of("d0", 1000 * NS_PER_S);
+	struct reading r = reading_of(&s, BEFORE, 500, 50.5);
+	TOLD told;
+	RIG(EVENT FAST);
+
+	usual(&g, &s, 0, BEFORE, s.base_ns);
+	publish(&g, &s, &r, 1, s.base_ns + 5000 * NS_PER_S);
+	rig_open(&g);
+	fold(&g, &s);
+	usual(&g, &s, 6000, 6000 + BEFORE, s.base_ns + 6000 * NS_PER_S);
+	fold(&g, &s);
+	told_read(&g, &told);
+	CU_ASSERT_EQUAL(told.n_notices, 4);
+	CU_ASSERT_EQUAL(g.region->shard_of[device_shard("d0")]->detectors.n_silent, 0);
+}
+
 static void a_device_without_a_rhythm_is_never_silent(void)
 {
 	struct story s = story_of("d0", 1000 * NS_PER_S);
@@ -641,7 +686,9 @@ TESTS("regional-event", T(an_anomaly_of_two_metrics_is_one_event_with_shares),
       T(a_further_metric_is_told_under_the_first_ones_onset_and_all_end_as_one),
       T(a_metric_that_is_not_sent_any_more_does_not_keep_the_event), T(of_many_metrics_the_largest_shares_are_told),
       T(a_line_of_region_alerts_says_it_all), T(a_device_is_silent_in_the_second_after_its_rhythm_allows),
-      T(a_silent_device_that_is_heard_again_is_cleared_and_can_be_silent_again), T(a_device_without_a_rhythm_is_never_silent),
+      T(a_silent_device_that_is_heard_again_is_cleared_and_can_be_silent_again),
+      T(silence_takes_the_place_of_what_lasted), T(what_is_usual_again_after_a_silence_begins_nothing),
+      T(a_device_without_a_rhythm_is_never_silent),
       T(after_a_restart_the_same_is_silent_and_nothing_is_told_twice),
       T(nobody_is_silent_whose_readings_are_still_in_a_backlog),
       T(after_a_time_without_any_gateway_everybody_has_his_time_once_more), T(a_late_reading_is_a_sign_of_life),
