@@ -8,6 +8,7 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "aggregator/deliver.h"
 #include "aggregator/metrics.h"
 #include "base/clock.h"
 #include "base/log.h"
@@ -15,7 +16,8 @@
 #include "base/stop.h"
 
 #define WINDOWS_ON_PAGE 200
-#define ALERTS_ON_PAGE 50
+#define ALERTS_ON_PAGE 1024
+#define RECEIVER_NAME_MAX 128
 #define STEP_NS (100 * NS_PER_MS)
 #define STANDBY_NS NS_PER_S
 #define BACKOFF_BASE_MS 200
@@ -30,7 +32,12 @@ struct aggregator {
 	uint32_t n_members;
 	const char **names; /* labels of metrics */
 	struct metrics *metrics;
+	char receivers[DELIVER_RECEIVERS_MAX][RECEIVER_NAME_MAX];
+	const char *receiver_names[DELIVER_RECEIVERS_MAX];
+	uint32_t n_receivers;
 	struct page windows, alerts;
+	struct rules_file rules;
+	struct desk desk;
 	struct admin *admin;
 	int wake_fd;
 	char owner[256];
@@ -68,11 +75,42 @@ static int start_members(struct aggregator *a)
 	return r;
 }
 
+/* "webhook 1 http://host:8080": a label that tells equal hosts apart and has no path, which may be a secret; in the
+ * order of deliver.c. */
+static void name_receivers(struct aggregator *a, const char *kind, const struct config_list *urls)
+{
+	for (size_t i = 0; i < urls->n && a->n_receivers < DELIVER_RECEIVERS_MAX; i++) {
+		const char *url = urls->items[i], *host = strstr(url, "://") + 3;
+		size_t scheme_len = (size_t)(host - url), len = strcspn(host, "/?#");
+		const char *user_end = memrchr(host, '@', len);
+
+		if (user_end) {
+			len -= (size_t)(user_end + 1 - host);
+			host = user_end + 1;
+		}
+		snprintf(a->receivers[a->n_receivers], RECEIVER_NAME_MAX, "%s %zu %.*s%.*s", kind, i + 1, (int)scheme_len, url,
+			 (int)MIN(len, (size_t)80), host);
+		a->receiver_names[a->n_receivers] = a->receivers[a->n_receivers];
+		a->n_receivers++;
+	}
+}
+
+static int read_rules(struct aggregator *a, struct stream_error *ret_error)
+{
+	struct rules_error error = { "" };
+	int r = rules_file_open(&a->rules, a->settings->alerts_rules, &error);
+
+	if (r < 0)
+		snprintf(ret_error->text, sizeof(ret_error->text), "%.*s", (int)sizeof(ret_error->text) - 1, error.text);
+	return r;
+}
+
 static int start_admin(struct aggregator *a)
 {
 	const struct admin_page pages[] = {
-		{ "/windows.json", "application/json", page_serve, &a->windows },
-		{ "/alerts.json", "application/json", page_serve, &a->alerts },
+		{ "/windows.json", "application/json", page_serve, &a->windows, NULL },
+		{ "/alerts.json", "application/json", page_serve, &a->alerts, NULL },
+		{ "/alerts/ack", "application/json", NULL, &a->desk, desk_serve },
 	};
 	struct admin_options options = { .listen = a->settings->admin_listen, .port_file = a->settings->admin_port_file,
 					 .metrics = a->metrics, .pages = pages, .n_pages = ARRAY_SIZE(pages) };
@@ -91,13 +129,21 @@ int aggregator_new(struct aggregator **ret, const struct settings *settings, str
 	a->settings = settings;
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(a->owner, sizeof(a->owner), "%.200s:%d", settings->node_id, getpid());
+	desk_init(&a->desk, a->wake_fd);
+	name_receivers(a, "webhook", &settings->alerts_webhook);
+	name_receivers(a, "alertmanager", &settings->alerts_alertmanager);
+	r = read_rules(a, ret_error);
+	if (r < 0) {
+		aggregator_free(a);
+		return r;
+	}
 	r = a->wake_fd < 0 ? -errno : page_init(&a->windows, WINDOWS_ON_PAGE);
 	if (r == 0)
 		r = page_init(&a->alerts, ALERTS_ON_PAGE);
 	if (r == 0)
 		r = start_members(a);
 	if (r == 0)
-		r = aggregator_metrics_new(&a->metrics, a->names, a->n_members);
+		r = aggregator_metrics_new(&a->metrics, a->names, a->n_members, a->receiver_names, a->n_receivers);
 	if (r == 0) {
 		what = settings->admin_listen;
 		r = start_admin(a);
@@ -135,6 +181,8 @@ bool aggregator_free(struct aggregator *a)
 	metrics_free(a->metrics);
 	page_done(&a->windows);
 	page_done(&a->alerts);
+	rules_file_close(&a->rules);
+	desk_done(&a->desk);
 	free(a->members);
 	free(a->names);
 	if (a->wake_fd >= 0)
@@ -222,6 +270,7 @@ void aggregator_run(struct aggregator *a)
 {
 	struct session_setup setup = { .settings = a->settings, .members = a->members, .n_members = a->n_members,
 				       .metrics = a->metrics, .windows = &a->windows, .alerts = &a->alerts,
+				       .rules = &a->rules, .desk = &a->desk,
 				       .wake_fd = a->wake_fd, .owner = a->owner };
 	struct stream_error error = { "" };
 	bool announced = false;

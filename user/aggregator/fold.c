@@ -1,8 +1,8 @@
 #include <errno.h>
+#include <math.h>
 #include <string.h>
 
 #include "aggregator/state.h"
-#include "analytics/alert.h"
 #include "base/log.h"
 
 /* ------------------------------------------------------------------ one delta */
@@ -80,35 +80,36 @@ static int fold_window(struct state *s, struct shard *shard, const struct delta 
 	return 0;
 }
 
-static bool alert_is_known(struct state *s, uint64_t id, bool cleared)
+static struct alert_signal signal_of(const struct state *s, const Sluice__V1__ConsolidatedEnvelope *m,
+				     const Sluice__V1__Notice *n)
 {
-	uint64_t key = (id & ~1ULL) | cleared;
-
-	for (uint64_t i = 0; i < MIN(s->n_known, (uint64_t)STATE_ALERTS_KNOWN); i++)
-		if (s->known[i] == key)
-			return true;
-	s->known[s->n_known++ % STATE_ALERTS_KNOWN] = key;
-	return false;
-}
-
-static int fold_notice(struct state *s, const struct delta *d, const Sluice__V1__Notice *n, uint64_t version)
-{
-	struct alert a = {
-		.version = version, .cleared = n->cleared, .rule = n->rule, .type = n->type, .metric = n->metric,
-		.region = d->message->region_id, .device_id = n->device_id, .place = n->place,
-		.value = n->value, .expected = n->expected, .score = n->score,
-		.event_ns = n->event_ns, .onset_ns = n->onset_ns, .arrival_ns = n->arrival_ns,
-		.trace_id = SLICE(d->message->trace_id.data, d->message->trace_id.len),
+	int64_t arrival_ns = n->arrival_ns != 0 ? n->arrival_ns : m->cut_ns;
+	struct alert_signal signal = {
+		.origin = SIGNAL_DEVICE, .region = m->region_id, .device_id = n->device_id, .type = n->type,
+		.place = n->place, .metric = n->metric, .kind = n->rule, .direction = (int8_t)CLAMP(n->direction, -1, 1),
+		.value = n->value, .expected = n->expected, .low = n->low, .high = n->high, .score = n->score,
+		.onset_ns = n->onset_ns, .event_ns = n->event_ns, .arrival_ns = n->arrival_ns,
+		.clock_ns = s->options.event_clock ? n->event_ns : arrival_ns, .stale = n->stale, .devices = 1,
+		.trace_id = SLICE(m->trace_id.data, m->trace_id.len),
 	};
-	int r = alert_id(n->rule, n->device_id, n->metric, n->onset_ns, &a.id);
 
-	if (r < 0 || alert_is_known(s, a.id, a.cleared))
-		return r;
-	s->counts.alerts++;
-	return s->sink.alert(s->sink.context, &a);
+	for (size_t i = 0; i < n->n_shares && signal.n_shares < SIGNAL_SHARES_MAX; i++)
+		signal.shares[signal.n_shares++] =
+			(struct signal_share){ n->shares[i]->metric, n->shares[i]->share };
+	return signal;
 }
 
-static int fold_delta(struct state *s, struct delta *d, uint64_t version)
+static int fold_notice(struct state *s, const struct delta *d, const Sluice__V1__Notice *n)
+{
+	struct alert_signal signal = signal_of(s, d->message, n);
+
+	if (!n->cleared)
+		return book_noticed(s->book, &signal);
+	book_over(s->book, &signal);
+	return 0;
+}
+
+static int fold_delta(struct state *s, struct delta *d)
 {
 	const Sluice__V1__ConsolidatedEnvelope *m = d->message;
 	struct region *region;
@@ -139,7 +140,7 @@ static int fold_delta(struct state *s, struct delta *d, uint64_t version)
 	for (size_t i = 0; i < d->n_windows && r == 0; i++)
 		r = fold_window(s, shard, d, &d->windows[i]);
 	for (size_t i = 0; i < m->n_notices && r == 0; i++)
-		r = fold_notice(s, d, m->notices[i], version);
+		r = fold_notice(s, d, m->notices[i]);
 	if (r == 0 && s->sink.delta)
 		s->sink.delta(s->sink.context, d);
 	return r;
@@ -157,7 +158,7 @@ static int fold_data(struct state *s, const struct owned_record *record)
 
 		r = delta_read(&d, SLICE(data->delta[i].data, data->delta[i].len), &why);
 		if (r == 0) {
-			r = fold_delta(s, &d, record->offset);
+			r = fold_delta(s, &d);
 			delta_done(&d);
 		} else if (r == -EBADMSG) {
 			s->counts.undecodable++;
@@ -171,50 +172,84 @@ static int fold_data(struct state *s, const struct owned_record *record)
 
 /* ------------------------------------------------------------------ one decision */
 
-static void propose(struct state *s, const struct window *w, const struct detection *found, int64_t start_ns,
-		    double mean)
+/* decided_ns: when it came to light. */
+static struct alert_signal signal_of_series(const struct state *s, const struct series *series, int64_t start_ns,
+					    int64_t decided_ns)
 {
-	const struct series *series = &s->series[w->series];
-	struct proposal p = { .series = w->series,
-			      .cleared = !series->anomaly.active,
-			      .start_ns = start_ns,
-			      .onset_ns = series->anomaly.onset_ns,
-			      .value = mean,
-			      .expected = found->expected,
-			      .score = found->score };
+	const struct anomaly *a = &series->anomaly;
 
-	if (s->n_proposals == STATE_PROPOSALS_MAX ||
-	    alert_id(RULE_WINDOW_SPIKE, series->type, series->metric, p.onset_ns, &p.id) < 0) {
-		s->counts.refused++;
-		return;
+	return (struct alert_signal){
+		.origin = SIGNAL_WINDOW, .region = "", .device_id = "", .type = series->type, .place = "",
+		.metric = series->metric, .kind = detector_kind_name((enum detector_kind)a->kind),
+		.direction = a->direction, .score = a->worst, .onset_ns = a->onset_ns, .event_ns = start_ns,
+		.clock_ns = s->options.event_clock ? minute_end_ns(start_ns) : decided_ns,
+	};
+}
+
+static int tell_book(struct state *s, const struct alert_signal *signal, enum anomaly_step step)
+{
+	if (step == ANOMALY_RAISED)
+		return book_noticed(s->book, signal);
+	if (step == ANOMALY_CLEARED)
+		book_over(s->book, signal);
+	return 0;
+}
+
+/* Decisions of another detector's time began other events. */
+static bool is_our_detector(uint32_t version)
+{
+	return version == DETECTOR_VERSION;
+}
+
+static double finite_or(double v, double otherwise)
+{
+	return isfinite(v) ? v : otherwise;
+}
+
+static int look_at_value(struct state *s, struct series *series, const struct window_values *v,
+			 const Sluice__V1__WindowDecision *decision)
+{
+	double mean = (double)v->sum / 1e9 / (double)v->count;
+	bool ours = is_our_detector(decision->detector);
+	struct detection found;
+	struct alert_signal signal;
+	enum anomaly_step heard = anomaly_heard(&series->anomaly), step;
+	int r = 0;
+
+	if (heard == ANOMALY_CLEARED && ours) {
+		signal = signal_of_series(s, series, decision->start_ns, decision->decided_ns);
+		r = tell_book(s, &signal, heard);
 	}
-	s->proposals[s->n_proposals++] = p;
+	series->last_ns = decision->start_ns;
+	detector_update(&series->detector, decision->start_ns, mean, &found);
+	step = anomaly_update(&series->anomaly, detector_threshold(s->options.false_alarms_per_week), decision->start_ns,
+			      &found);
+	if (r < 0 || step == ANOMALY_NOTHING || !ours)
+		return r;
+	signal = signal_of_series(s, series, decision->start_ns, decision->decided_ns);
+	signal.value = mean;
+	signal.expected = finite_or(found.expected, mean);
+	signal.low = finite_or(found.low, signal.expected);
+	signal.high = finite_or(found.high, signal.expected);
+	signal.devices = v->devices;
+	signal.count = v->count;
+	signal.completeness = decision->completeness;
+	return tell_book(s, &signal, step);
 }
 
 /* A window settles for the first time: its mean is the next value of its series. */
 static int detect(struct state *s, const struct window *w, const Sluice__V1__WindowDecision *decision)
 {
 	struct window_values merged;
-	struct detection found;
 	int r = window_merge(&merged, w);
 
 	if (r < 0)
 		return r;
-	if (merged.count > 0) {
-		double mean = (double)merged.sum / 1e9 / (double)merged.count;
-
-		struct series *series = &s->series[w->series];
-
-		detector_update(&series->detector, decision->start_ns, mean, &found);
-
-		enum anomaly_step step = anomaly_update(&series->anomaly, detector_threshold(s->options.false_alarms_per_week),
-							decision->start_ns, &found);
-
-		if (step != ANOMALY_NOTHING && decision->detector == DETECTOR_VERSION)
-			propose(s, w, &found, decision->start_ns, mean);
-	}
+	/* An older minute that settles later says nothing about now. */
+	if (merged.count > 0 && decision->start_ns > s->series[w->series].last_ns)
+		r = look_at_value(s, &s->series[w->series], &merged, decision);
 	window_values_done(&merged);
-	return 0;
+	return r;
 }
 
 static int publish(struct state *s, struct window *w, enum settled settled, const Sluice__V1__WindowDecision *decision,
@@ -271,49 +306,49 @@ static int fold_decision(struct state *s, const struct owned_record *record)
 	return r;
 }
 
-/* ------------------------------------------------------------------ one alert about windows */
+/* ------------------------------------------------------------------ silence, alerts, receipts */
 
-static void forget_proposal(struct state *s, uint64_t id, bool cleared)
+static int fold_silence(struct state *s, const struct owned_record *record)
 {
-	for (uint32_t i = 0; i < s->n_proposals; i++)
-		if (s->proposals[i].id == id && s->proposals[i].cleared == cleared) {
-			memmove(s->proposals + i, s->proposals + i + 1,
-				(s->n_proposals - i - 1) * sizeof(*s->proposals));
-			s->n_proposals--;
-			return;
-		}
+	Sluice__V1__WindowSilence *silence =
+		sluice__v1__window_silence__unpack(NULL, record->value.len, record->value.data);
+	uint32_t at;
+	int r = 0;
+
+	if (!silence) {
+		s->counts.undecodable++;
+		return 0;
+	}
+	if (is_our_detector(silence->detector) && series_find(s, silence->type, silence->metric, &at) &&
+	    s->series[at].last_ns == silence->last_ns &&
+	    anomaly_silent(&s->series[at].anomaly, silence->last_ns) == ANOMALY_RAISED) {
+		struct alert_signal signal =
+			signal_of_series(s, &s->series[at], silence->last_ns, silence->decided_ns);
+
+		r = tell_book(s, &signal, ANOMALY_RAISED);
+	}
+	sluice__v1__window_silence__free_unpacked(silence, NULL);
+	return r;
 }
 
 static int fold_alert(struct state *s, const struct owned_record *record)
 {
-	Sluice__V1__WindowAlert *w = sluice__v1__window_alert__unpack(NULL, record->value.len, record->value.data);
-	int r = 0;
+	const alert_record *told = NULL;
+	int r = book_record(s->book, record->value, record->offset, &told);
 
-	if (!w) {
+	if (r == -EBADMSG) {
 		s->counts.undecodable++;
 		return 0;
 	}
+	return r == 0 && told ? s->sink.alert(s->sink.context, told, record->offset) : r;
+}
 
-	struct alert a = { .version = record->offset,
-			   .cleared = w->cleared,
-			   .rule = w->rule,
-			   .type = w->type,
-			   .metric = w->metric,
-			   .value = w->value,
-			   .expected = w->expected,
-			   .score = w->score,
-			   .event_ns = w->start_ns,
-			   .onset_ns = w->onset_ns };
+static int fold_sent(struct state *s, const struct owned_record *record)
+{
+	int r = s->sink.sent ? s->sink.sent(s->sink.context, record->value) : 0;
 
-	r = alert_id(w->rule, w->type, w->metric, w->onset_ns, &a.id);
-	if (r == 0)
-		forget_proposal(s, a.id, a.cleared);
-	if (r == 0 && !alert_is_known(s, a.id, a.cleared)) {
-		s->counts.alerts++;
-		r = s->sink.alert(s->sink.context, &a);
-	}
-	sluice__v1__window_alert__free_unpacked(w, NULL);
-	return r;
+	s->counts.undecodable += r == -EBADMSG;
+	return r == -EBADMSG ? 0 : r;
 }
 
 int state_fold(struct state *s, const struct owned_record *record)
@@ -323,8 +358,12 @@ int state_fold(struct state *s, const struct owned_record *record)
 		return fold_data(s, record);
 	case OWNED_DECIDE:
 		return fold_decision(s, record);
+	case OWNED_SILENT:
+		return fold_silence(s, record);
 	case OWNED_ALERT:
 		return fold_alert(s, record);
+	case OWNED_SENT:
+		return fold_sent(s, record);
 	case OWNED_ASIDE:
 		s->counts.asides++;
 		return 0;

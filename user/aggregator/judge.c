@@ -3,6 +3,8 @@
 #include "aggregator/session_internal.h"
 #include "base/clock.h"
 
+#define SILENCE_EVERY_NS NS_PER_S
+
 static bool is_dark(const struct session *s, const struct member *m, int64_t now_ns)
 {
 	int64_t silence_ns = s->setup.settings->aggregator_region_dark_ms * NS_PER_MS, oldest_ns = m->since_ns;
@@ -42,29 +44,65 @@ static int append_decision(void *context, const Sluice__V1__WindowDecision *deci
 	return session_append(s, OWNED_DECIDE, buf_slice(&s->line));
 }
 
-static int append_proposal(struct session *s, const struct proposal *p)
+static int append_silence(struct session *s, const struct series *series)
 {
-	Sluice__V1__WindowAlert a = SLUICE__V1__WINDOW_ALERT__INIT;
-	char rule[] = RULE_WINDOW_SPIKE;
+	Sluice__V1__WindowSilence silence = SLUICE__V1__WINDOW_SILENCE__INIT;
 
-	a.rule = rule;
-	a.type = s->state.series[p->series].type;
-	a.metric = s->state.series[p->series].metric;
-	a.start_ns = p->start_ns;
-	a.value = p->value;
-	a.expected = p->expected;
-	a.score = p->score;
-	a.onset_ns = p->onset_ns;
-	a.cleared = p->cleared;
-	a.decided_ns = clock_wall_ns();
+	silence.type = series->type;
+	silence.metric = series->metric;
+	silence.last_ns = series->last_ns;
+	silence.decided_ns = clock_wall_ns();
+	silence.detector = DETECTOR_VERSION;
 	buf_reset(&s->line);
 
-	uint8_t *into = buf_extend(&s->line, sluice__v1__window_alert__get_packed_size(&a));
+	uint8_t *into = buf_extend(&s->line, sluice__v1__window_silence__get_packed_size(&silence));
 
 	if (!into)
 		return -ENOMEM;
-	sluice__v1__window_alert__pack(&a, into);
-	return session_append(s, OWNED_ALERT, buf_slice(&s->line));
+	sluice__v1__window_silence__pack(&silence, into);
+	return session_append(s, OWNED_SILENT, buf_slice(&s->line));
+}
+
+/* The end of what every region has told; INT64_MIN while there is still a minute before it that is not settled.  A dark
+ * region holds it back: what it has not told is not known to be silent. */
+static int64_t told_until(const struct session *s)
+{
+	int64_t until_ns = INT64_MAX;
+
+	for (uint32_t i = 0; i < s->setup.n_members; i++)
+		until_ns = MIN(until_ns, s->outlook[i].watermark_ns);
+	for (uint32_t i = 0; i < s->state.n_minutes; i++) {
+		const struct minute *m = s->state.minutes[i];
+
+		if (m->settled == SETTLED_NOT && minute_end_ns(m->start_ns) <= until_ns)
+			return INT64_MIN;
+	}
+	return until_ns;
+}
+
+/* Series of which the next window is overdue. */
+static int judge_silence(struct session *s)
+{
+	int64_t until_ns = told_until(s);
+	int r = 0;
+
+	for (uint32_t i = 0; until_ns != INT64_MIN && i < s->state.n_series && r == 0; i++) {
+		struct series *series = &s->state.series[i];
+		bool silent = series->anomaly.active && series->anomaly.kind == DETECTOR_SILENCE;
+
+		if (silent || series->last_ns == INT64_MIN || series->silent_from_ns == series->last_ns)
+			continue;
+
+		int64_t at_ns = detector_silent_at_ns(&series->detector, s->state.options.false_alarms_per_week);
+
+		/* The minute that it falls into must be over too. */
+		if (at_ns == INT64_MAX || minute_end_ns(at_ns) > until_ns)
+			continue;
+		r = append_silence(s, series);
+		if (r == 0)
+			series->silent_from_ns = series->last_ns;
+	}
+	return r;
 }
 
 int judge(struct session *s, int64_t now_ns)
@@ -85,12 +123,9 @@ int judge(struct session *s, int64_t now_ns)
 
 	int r = decide(&s->state, s->outlook, s->setup.n_members, &options);
 
-	for (uint32_t i = 0; i < s->state.n_proposals && r == 0; i++) {
-		struct proposal *p = &s->state.proposals[i];
-
-		if (!p->appended)
-			r = append_proposal(s, p);
-		p->appended |= r == 0;
+	if (r == 0 && now_ns - s->silence_judged_ns >= SILENCE_EVERY_NS) {
+		s->silence_judged_ns = now_ns;
+		r = judge_silence(s);
 	}
 	return r == -EAGAIN ? 0 : r;
 }

@@ -11,5 +11,8 @@ enum aggregator_metric {
 };
 #undef METRICS_DEF
 
-/* Those by region have the configured regions' names as labels, which must outlive the set. 0 or -ENOMEM. */
-int aggregator_metrics_new(struct metrics **ret, const char *const *regions, uint32_t n_regions);
+#define ALERT_STATES 6 /* of which people are told */
+
+/* Those by region and receiver have these names as labels, which must outlive the set. 0 or -ENOMEM. */
+int aggregator_metrics_new(struct metrics **ret, const char *const *regions, uint32_t n_regions,
+			   const char *const *receivers, uint32_t n_receivers);

@@ -38,6 +38,9 @@ static struct page_line *make_newest(struct page *p, uint64_t key)
 	if (at == p->n && p->n < p->max)
 		return line_at(p, p->n++);
 	if (at == p->n)
+		for (at = 0; at < p->n && line_at(p, at)->open;)
+			at++;
+	if (at == p->n)
 		at = 0;
 
 	struct page_line moved = *line_at(p, at);
@@ -48,13 +51,14 @@ static struct page_line *make_newest(struct page *p, uint64_t key)
 	return line_at(p, at);
 }
 
-void page_put(struct page *p, uint64_t key, struct slice line)
+void page_put(struct page *p, uint64_t key, struct slice line, bool open)
 {
 	pthread_mutex_lock(&p->lock);
 
 	struct page_line *newest = make_newest(p, key);
 
 	newest->key = key;
+	newest->open = open;
 	buf_reset(&newest->text);
 	buf_append(&newest->text, line.data, line.len);
 	pthread_mutex_unlock(&p->lock);

@@ -1,6 +1,7 @@
 #include "aggregator/render.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/clock.h"
@@ -106,30 +107,82 @@ int render_window(struct buf *ret, const struct publication *p)
 	return buf_error(ret);
 }
 
-int render_alert(struct buf *ret, const struct alert *a, int64_t raised_ns)
+/* null where there is none. */
+static void append_word(struct buf *b, const char *key, const char *text)
 {
-	buf_printf(ret, "{\"alert_id\":\"%016" PRIx64 "\"", a->id);
-	append_text(ret, "status", a->cleared ? "cleared" : "raised");
-	append_text(ret, "rule", a->rule);
-	append_text(ret, "region", a->region);
-	append_text(ret, "device_id", a->device_id);
-	append_text(ret, "type", a->type);
-	append_text(ret, "place", a->place);
-	append_text(ret, "metric", a->metric);
-	append_number(ret, "value", a->value);
-	append_number(ret, "expected", a->expected);
-	append_number(ret, "score", a->score);
-	append_time(ret, "event_ns", a->event_ns);
-	if (a->arrival_ns != 0)
-		append_time(ret, "arrival_ns", a->arrival_ns);
+	append_text(b, key, *text ? text : NULL);
+}
+
+static void append_time_or_null(struct buf *b, const char *key, int64_t time_ns)
+{
+	if (time_ns != 0)
+		append_time(b, key, time_ns);
 	else
-		buf_append_str(ret, ",\"arrival_ns\":null");
-	append_time(ret, "onset_ns", a->onset_ns);
-	append_time(ret, "raised_ns", raised_ns);
-	if (a->arrival_ns != 0)
-		append_number(ret, "notice_latency_ms", (double)((raised_ns - a->arrival_ns) / NS_PER_US) / 1000);
+		buf_printf(b, ",\"%s\":null", key);
+}
+
+/* Of silence there are no values. */
+static void append_values(struct buf *b, const alert_record *r)
+{
+	const struct {
+		const char *key;
+		double value;
+	} values[] = { { "value", r->value }, { "expected", r->expected }, { "low", r->low }, { "high", r->high } };
+	bool silent = !strcmp(r->kind, detector_kind_name(DETECTOR_SILENCE));
+
+	for (size_t i = 0; i < ARRAY_SIZE(values); i++)
+		if (silent || !isfinite(values[i].value))
+			buf_printf(b, ",\"%s\":null", values[i].key);
+		else
+			append_number(b, values[i].key, values[i].value);
+	append_number(b, "score", r->score);
+	buf_append_str(b, ",\"shares\":{");
+	for (size_t i = 0; i < r->n_shares; i++) {
+		char text[DECIMAL_TEXT_MAX];
+
+		if (i > 0)
+			buf_append_u8(b, ',');
+		json_append_string(b, SLICE_STR(r->shares[i]->metric));
+		decimal_format(r->shares[i]->share, text);
+		buf_printf(b, ":%s", text);
+	}
+	buf_append_u8(b, '}');
+}
+
+static void append_latency(struct buf *b, const alert_record *r)
+{
+	int64_t latency_ns;
+
+	if (r->arrival_ns != 0 && !__builtin_sub_overflow(r->decided_ns, r->arrival_ns, &latency_ns))
+		append_number(b, "notice_latency_ms", (double)(latency_ns / NS_PER_US) / 1000);
 	else
-		buf_append_str(ret, ",\"notice_latency_ms\":null");
-	buf_printf(ret, ",\"version\":\"%" PRIu64 "\"}", a->version);
+		buf_append_str(b, ",\"notice_latency_ms\":null");
+}
+
+int render_alert(struct buf *ret, const alert_record *r, uint64_t version)
+{
+	buf_printf(ret, "{\"alert_id\":\"%016" PRIx64 "\"", r->alert_id);
+	append_text(ret, "status", alert_state_name((int)r->state));
+	append_text(ret, "rule", r->rule);
+	append_text(ret, "severity", r->severity);
+	append_text(ret, "kind", r->kind);
+	append_word(ret, "direction", r->direction > 0 ? "up" : r->direction < 0 ? "down" : "");
+	append_word(ret, "region", r->region);
+	append_word(ret, "device_id", r->device_id);
+	buf_printf(ret, ",\"devices\":%" PRIu64, r->devices);
+	append_text(ret, "type", r->type);
+	append_word(ret, "place", r->place);
+	append_word(ret, "metric", r->metric);
+	append_values(ret, r);
+	append_time(ret, "event_ns", r->event_ns);
+	append_time_or_null(ret, "arrival_ns", r->arrival_ns);
+	append_time(ret, "onset_ns", r->onset_ns);
+	append_time(ret, "raised_ns", r->decided_ns);
+	append_latency(ret, r);
+	append_word(ret, "by", r->by);
+	append_time_or_null(ret, "until_ns", r->until_ns);
+	append_word(ret, "note", r->note);
+	append_word(ret, "reason", r->reason);
+	buf_printf(ret, ",\"version\":\"%" PRIu64 "\"}", version);
 	return buf_error(ret);
 }

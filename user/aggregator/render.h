@@ -8,7 +8,8 @@
 
 /* 0 or -ENOMEM. */
 int render_window(struct buf *ret, const struct publication *p);
-int render_alert(struct buf *ret, const struct alert *a, int64_t raised_ns);
+/* A step of an alert: a function of its record alone. */
+int render_alert(struct buf *ret, const alert_record *r, uint64_t version);
 
 /* "early", "partial", "final", "corrected". */
 extern const char *const render_statuses[4];

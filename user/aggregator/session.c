@@ -99,9 +99,13 @@ int session_open(struct session **ret, const struct session_setup *setup, struct
 	int r = s->outlook ? state_init(&s->state, &options, &sink) : -ENOMEM;
 
 	if (r == 0)
+		r = deliver_new(&s->deliver, setup->settings, setup->wake_fd, ret_error->text, sizeof(ret_error->text));
+	if (r == 0)
 		r = publish_open(s);
 	if (r == 0)
 		r = claim(s);
+	if (r == 0)
+		r = alarm_begin(s);
 	if (r < 0) {
 		session_free(s);
 		return r;
@@ -117,6 +121,7 @@ void session_free(struct session *s)
 	if (!s)
 		return;
 	owned_log_free(s->log);
+	deliver_free(s->deliver);
 	output_free(s->windows);
 	output_free(s->alerts);
 	state_done(&s->state);
@@ -133,6 +138,38 @@ const struct state *session_state(const struct session *s)
 }
 
 /* ------------------------------------------------------------------ a round */
+
+/* The notifier counts from its own start, which is the session's. */
+static void export_receivers(struct session *s)
+{
+	struct deliver_counts counts;
+	struct metrics *m = s->setup.metrics;
+
+	deliver_counts(s->deliver, &counts);
+	for (uint32_t i = 0; i < counts.n_receivers; i++) {
+		const struct notify_stats *now = &counts.stats[i], *before = &s->delivered.stats[i];
+
+		metric_add_by(m, M_ALERTS_SENT, i, now->sent - before->sent);
+		metric_add_by(m, M_ALERTS_REFUSED, i, now->refused - before->refused);
+		metric_add_by(m, M_ALERTS_RETRIED, i, now->retried - before->retried);
+	}
+	s->delivered = counts;
+	metric_set(m, M_ALERTS_WAITING, counts.waiting);
+	metric_set_total(m, M_ALERTS_GIVEN_UP, 0, counts.given_up);
+}
+
+static void export_alerts(struct session *s)
+{
+	struct book_counts book = book_counts(s->state.book);
+	struct metrics *m = s->setup.metrics;
+
+	for (uint32_t i = 0; i < ALERT_STATES; i++)
+		metric_set_total(m, M_ALERTS, i, book.steps[ALERT_STATE(RAISED) + i]);
+	metric_set(m, M_ALERTS_OPEN, book.open);
+	metric_set(m, M_EVENTS_OPEN, book.events);
+	metric_set_total(m, M_EVENTS_REFUSED, 0, book.refused);
+	export_receivers(s);
+}
 
 static void export(struct session *s)
 {
@@ -157,6 +194,7 @@ static void export(struct session *s)
 	metric_set_total(m, M_TAG_CONFLICTS, 0, state->counts.tag_conflicts);
 	metric_set_total(m, M_TOO_LATE, 0, state->counts.too_late);
 	metric_set_total(m, M_REFUSED, 0, state->counts.refused);
+	export_alerts(s);
 	metric_set_total(m, M_UNDECODABLE, 0, state->counts.undecodable);
 	metric_set_total(m, M_DELTAS_LOST, 0, lost);
 	metric_set(m, M_WINDOWS_OPEN, (double)state_windows(state));
@@ -221,12 +259,14 @@ int session_step(struct session *s, int64_t deadline_ns, struct stream_error *re
 		r = judge(s, now_ns);
 		export(s);
 	}
+	if (r == 0)
+		r = alarm_look(s, now_ns);
 	return r == 0 ? publish_poll(s, 0) : r;
 }
 
 void session_settle(struct session *s, int64_t deadline_ns)
 {
-	int r = 0;
+	int r = alarm_end(s);
 
 	while (r == 0 && owned_log_pending(s->log) > 0 && clock_mono_ns() < deadline_ns)
 		r = poll_log(s, deadline_ns);

@@ -1,8 +1,9 @@
-/* From a claim of global.log to its loss: consumes the regions' deltas, decides about minutes, publishes what is
- * confirmed.
+/* From a claim of global.log to its loss: consumes the regions' deltas, decides about minutes and alerts, publishes what
+ * is confirmed.
  *
  *     deltas --DATA--> global.log --confirmed--> fold --DECIDE--> global.log --confirmed--> fold --> global.windows
- *                                                fold of notices and of ALERT -------------------> global.alerts
+ *                                                book --ALERT---> global.log --confirmed--> book --> global.alerts
+ *                                                                                                --> receivers --SENT-->
  *
  * A session that fails is freed and a new one is opened: all that it knew stands in the log.
  *
@@ -11,8 +12,10 @@
 #pragma once
 
 #include "aggregator/decide.h"
+#include "aggregator/desk.h"
 #include "aggregator/output.h"
 #include "aggregator/pages.h"
+#include "aggregator/rules_file.h"
 #include "aggregator/source.h"
 #include "config/config.h"
 #include "observe/metrics.h"
@@ -35,6 +38,8 @@ struct session_setup {
 	uint32_t n_members;
 	struct metrics *metrics;
 	struct page *windows, *alerts;
+	struct rules_file *rules;
+	struct desk *desk;
 	int wake_fd;
 	const char *owner;
 };
@@ -49,7 +54,7 @@ void session_free(struct session *s);
 /* One round: waits for something to do until the deadline at most, and does it.  0; -ESTALE when another aggregator
  * has claimed the log; negative errno: the session is over, ret_error says what failed. */
 int session_step(struct session *s, int64_t deadline_ns, struct stream_error *ret_error);
-/* Waits for confirmations of what was written. */
+/* At the end: waits for what receivers are answering, and for confirmations of what was written. */
 void session_settle(struct session *s, int64_t deadline_ns);
 
 const struct state *session_state(const struct session *s);

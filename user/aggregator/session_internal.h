@@ -1,6 +1,8 @@
-/* The inside of a session, for the stages that it is made of: publish.c, consume.c, judge.c and session.c itself. */
+/* The inside of a session, for the stages that it is made of: publish.c, consume.c, judge.c, alarm.c and session.c
+ * itself. */
 #pragma once
 
+#include "aggregator/deliver.h"
 #include "aggregator/metrics.h"
 #include "aggregator/session.h"
 
@@ -21,7 +23,16 @@ struct session {
 	struct buf data;
 	struct owned_span *spans;
 	size_t n_spans, cap_spans;
-	int64_t decided_ns, stepped_ns;
+	int64_t decided_ns, stepped_ns, silence_judged_ns;
+	/* Alerts. */
+	struct deliver *deliver;
+	struct deliver_counts delivered; /* as they were exported last */
+	uint64_t book_seen; /* changes that were looked at */
+	int64_t alarmed_ns;
+	struct {
+		uint64_t n;
+		int64_t since_ns, first_ns, last_ns; /* since: monotonic; onsets */
+	} past; /* alerts of a backlog that the log has not summed up */
 	struct decide_region *outlook;
 };
 
@@ -39,5 +50,10 @@ size_t publish_pending(const struct session *s);
 /* consume.c: takes what the regions' readers have, into DATA and ASIDE records. */
 int consume(struct session *s);
 
-/* judge.c: looks at the regions, into DECIDE and ALERT records. */
+/* judge.c: looks at the regions, into DECIDE and SILENT records. */
 int judge(struct session *s, int64_t now_ns);
+
+/* alarm.c: looks at the book of alerts, into ALERT and SENT records. */
+int alarm_begin(struct session *s);
+int alarm_look(struct session *s, int64_t now_ns);
+int alarm_end(struct session *s);

@@ -12,9 +12,8 @@ int state_init(struct state *s, const struct state_options *options, const struc
 	memset(s, 0, sizeof(*s));
 	s->options = *options;
 	s->sink = *sink;
-	s->proposals = calloc(STATE_PROPOSALS_MAX, sizeof(*s->proposals));
 	s->regions = calloc(STATE_REGIONS_MAX, sizeof(struct region *));
-	if (!s->proposals || !s->regions) {
+	if (!s->regions || book_new(&s->book) < 0) {
 		state_done(s);
 		return -ENOMEM;
 	}
@@ -60,7 +59,7 @@ void state_done(struct state *s)
 	}
 	free(s->series);
 	index_done(&s->series_index);
-	free(s->proposals);
+	book_free(s->book);
 	memset(s, 0, sizeof(*s));
 }
 
@@ -173,7 +172,8 @@ static uint64_t series_hash(const char *type, const char *metric)
 
 static int series_add(struct state *s, const struct series_key *key, uint64_t hash)
 {
-	struct series series = { .type = strdup(key->type), .metric = strdup(key->metric), .hash = hash };
+	struct series series = { .type = strdup(key->type), .metric = strdup(key->metric), .hash = hash,
+				 .last_ns = INT64_MIN, .silent_from_ns = INT64_MIN };
 	int r = reserve(&s->series, s->n_series, &s->cap_series, sizeof(series));
 
 	if (r == 0 && series.type && series.metric)
@@ -190,13 +190,22 @@ static int series_add(struct state *s, const struct series_key *key, uint64_t ha
 	return 0;
 }
 
+bool series_find(const struct state *s, const char *type, const char *metric, uint32_t *ret)
+{
+	struct series_key key = { .state = s, .type = type, .metric = metric };
+
+	if (strlen(type) > DELTA_NAME_MAX || strlen(metric) > DELTA_NAME_MAX)
+		return false;
+	*ret = index_find(&s->series_index, series_hash(type, metric), same_series, &key);
+	return *ret != INDEX_NONE;
+}
+
 int series_get(struct state *s, const char *type, const char *metric, uint32_t *ret)
 {
 	struct series_key key = { .state = s, .type = type, .metric = metric };
 	uint64_t hash = series_hash(type, metric);
 
-	*ret = index_find(&s->series_index, hash, same_series, &key);
-	if (*ret != INDEX_NONE)
+	if (series_find(s, type, metric, ret))
 		return 0;
 	if (s->n_series == STATE_SERIES_MAX)
 		return -ENOSPC;
@@ -341,6 +350,19 @@ int window_merge(struct window_values *ret, const struct window *w)
 	}
 	*ret = merged;
 	return 0;
+}
+
+int64_t state_clock_ns(const struct state *s, int64_t wall_ns)
+{
+	int64_t newest_ns = INT64_MIN;
+
+	if (!s->options.event_clock)
+		return wall_ns;
+	for (uint32_t i = 0; i < s->n_regions; i++)
+		for (uint32_t k = 0; k < s->regions[i]->n_shards; k++)
+			if (s->regions[i]->shards[k])
+				newest_ns = MAX(newest_ns, s->regions[i]->shards[k]->watermark_ns);
+	return newest_ns;
 }
 
 uint64_t state_windows(const struct state *s)

@@ -5,7 +5,11 @@
  * DECIDE  a minute becomes early, partial, final or corrected: the windows that it covers are published, with the
  *         record's offset as their version.  It covers those that changed since they were last published, and those
  *         that were last published as less settled than the minute is now.
- * ALERT   an anomaly of windows is published.
+ * SILENT  windows of a type and metric have ceased: that is an anomaly of theirs.
+ * ALERT   a step in the life of an alert is published.
+ * SENT    a receiver has taken such a step.
+ *
+ * Notices of DATA and anomalies of windows go into the book of alerts (alerts/book.h), and ALERT records do.
  *
  * Whoever folds the same records has the same state and publishes the same bytes.  What is published goes to a sink,
  * together with its version; what becomes of it is not the state's concern.
@@ -23,6 +27,7 @@
 #include <stdint.h>
 
 #include "aggregator/delta.h"
+#include "alerts/book.h"
 #include "analytics/anomaly.h"
 #include "analytics/detector.h"
 #include "analytics/window.h"
@@ -32,10 +37,6 @@
 #define STATE_REGIONS_MAX 256
 #define STATE_SERIES_MAX 16384   /* (type, metric) */
 #define STATE_MINUTES_MAX 65536  /* in memory; beyond it the oldest goes */
-#define STATE_PROPOSALS_MAX 1024
-#define STATE_ALERTS_KNOWN 4096  /* so many alerts are recognised when they are repeated */
-
-#define RULE_WINDOW_SPIKE "window-spike"
 
 struct region;
 
@@ -71,6 +72,8 @@ struct series {
 	uint64_t hash;
 	struct detector detector;
 	struct anomaly anomaly;
+	int64_t last_ns; /* start of the newest window that it has seen; INT64_MIN: none */
+	int64_t silent_from_ns; /* the decider's own, not part of the fold: the last_ns for which SILENT was appended */
 };
 
 struct window {
@@ -100,40 +103,20 @@ struct publication {
 	const Sluice__V1__WindowDecision *decision;
 };
 
-struct alert {
-	uint64_t version, id;
-	bool cleared;
-	const char *rule, *type, *metric;
-	const char *region, *device_id, *place; /* NULL in an alert about windows */
-	double value, expected, score;
-	int64_t event_ns, onset_ns;
-	int64_t arrival_ns; /* 0: none */
-	struct slice trace_id; /* empty: none */
-};
-
 /* Negative errno ends the fold. */
 struct state_sink {
 	int (*window)(void *context, const struct publication *p);
-	int (*alert)(void *context, const struct alert *a);
+	int (*alert)(void *context, const alert_record *r, uint64_t version);
+	/* The value of a SENT record; may be NULL. */
+	int (*sent)(void *context, struct slice value);
 	/* A delta has been folded; may be NULL. */
 	void (*delta)(void *context, const struct delta *d);
 	void *context;
 };
 
-/* An anomaly that no ALERT record tells of yet: the owner appends one. */
-struct proposal {
-	uint64_t id;
-	uint32_t series;
-	bool appended; /* the owner's own, not part of the fold */
-	bool cleared;
-	int64_t start_ns, onset_ns;
-	double value, expected, score;
-};
-
 struct state_counts {
 	uint64_t deltas, asides, tag_conflicts, too_late, refused, undecodable;
 	uint64_t published[4]; /* by WindowDecision.Status */
-	uint64_t alerts;
 };
 
 struct state_options {
@@ -154,10 +137,7 @@ struct state {
 	uint32_t n_minutes, cap_minutes;
 	bool any_settled;
 	int64_t settled_ns; /* end of the newest minute that is settled for the horizon's sake */
-	uint64_t known[STATE_ALERTS_KNOWN]; /* ids of alerts, the lowest bit says cleared */
-	uint64_t n_known;
-	struct proposal *proposals;
-	uint32_t n_proposals;
+	struct book *book;
 	struct state_counts counts;
 };
 
@@ -171,6 +151,8 @@ int state_fold(struct state *s, const struct owned_record *record);
 const struct region *state_region(const struct state *s, const char *name);
 /* All shards' parts together, in the order of regions' names and shards. 0 or -ENOMEM. */
 int window_merge(struct window_values *ret, const struct window *w);
+/* The time that alerts go by: wall_ns, or under an event clock the newest watermark; INT64_MIN: there is none. */
+int64_t state_clock_ns(const struct state *s, int64_t wall_ns);
 /* Of windows in memory. */
 uint64_t state_windows(const struct state *s);
 
@@ -180,6 +162,7 @@ uint64_t state_windows(const struct state *s);
 int region_get(struct state *s, const char *name, struct region **ret);
 int shard_get(struct region *region, uint32_t number, struct shard **ret, bool *ret_new);
 int series_get(struct state *s, const char *type, const char *metric, uint32_t *ret);
+bool series_find(const struct state *s, const char *type, const char *metric, uint32_t *ret);
 int minute_get(struct state *s, int64_t start_ns, struct minute **ret);
 int window_get(struct minute *minute, uint32_t series, struct window **ret);
 int part_get(struct window *w, const struct shard *shard, struct part **ret, bool *ret_new);

@@ -48,6 +48,16 @@ void proposal_free(struct proposal *p)
 	free(p);
 }
 
+/* Whether so much time lies between the two; what others tell of times may be anything. */
+static bool has_passed(int64_t then_ns, int64_t now_ns, int64_t duration_ns)
+{
+	int64_t elapsed_ns;
+
+	if (__builtin_sub_overflow(now_ns, then_ns, &elapsed_ns))
+		return now_ns > then_ns;
+	return elapsed_ns >= duration_ns;
+}
+
 /* ------------------------------------------------------------------ what becomes of an event */
 
 enum verdict { WAIT, DISMISS, ALERT };
@@ -69,7 +79,7 @@ static enum verdict verdict_of(const struct proposal *p, struct event *e)
 	bool none = !rule || rule->severity == SEVERITY_IGNORE;
 
 	if (none || rules_maintenance(p->rules, &e->s, e->s.stale && !e->over ? e->since_ns : until_ns) ||
-	    until_ns - e->since_ns < rule->min_duration_ns)
+	    !has_passed(e->since_ns, until_ns, rule->min_duration_ns))
 		return e->over ? DISMISS : WAIT;
 	return ALERT;
 }
@@ -228,7 +238,7 @@ static bool escalates(const struct open_alert *a, const struct alert_rule *rule,
 	if (!rule || rule->escalate_to <= severity_named(a->told->severity) || a->escalated || a->n_lasting == 0 ||
 	    is_acknowledged(a, now))
 		return false;
-	return (rule->escalate_after_ns > 0 && now->clock_ns - a->since_ns >= rule->escalate_after_ns) ||
+	return (rule->escalate_after_ns > 0 && has_passed(a->since_ns, now->clock_ns, rule->escalate_after_ns)) ||
 	       (rule->escalate_devices > 0 && a->told->devices >= (uint64_t)rule->escalate_devices);
 }
 
@@ -240,7 +250,7 @@ static void look_at_alert(struct book *b, struct open_alert *a)
 	int64_t clear_after_ns = rule ? rule->clear_after_ns : RULES_CLEAR_AFTER_NS;
 	int state = ALERT_STATE(NONE);
 
-	if (a->n_lasting == 0 && p->now.clock_ns - a->quiet.clock_ns >= clear_after_ns)
+	if (a->n_lasting == 0 && has_passed(a->quiet.clock_ns, p->now.clock_ns, clear_after_ns))
 		state = ALERT_STATE(CLEARED);
 	else if (escalates(a, rule, &p->now))
 		state = ALERT_STATE(ESCALATED);

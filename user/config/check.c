@@ -313,6 +313,41 @@ static int check_regional(const struct settings *s, struct config_error *e)
 	return check_shards(s, e);
 }
 
+#define RECEIVERS_MAX 16 /* of a kind */
+
+static int check_receivers(const char *setting, const struct config_list *urls, struct config_error *e)
+{
+	char q[QUOTED_MAX];
+
+	if (urls->n > RECEIVERS_MAX)
+		return refuse(e, "%s has %zu URLs: %d are the most", setting, urls->n, RECEIVERS_MAX);
+	for (size_t i = 0; i < urls->n; i++) {
+		const char *url = urls->items[i];
+		size_t scheme = !strncmp(url, "http://", 7) ? 7 : !strncmp(url, "https://", 8) ? 8 : 0;
+
+		if (scheme == 0 || !url[scheme] || url[scheme] == '/' || strlen(url) > URL_MAX || strpbrk(url, " \t\r\n"))
+			return refuse(e, "%s holds \"%s\": write http://host:port/path or https://..., %d bytes at most", setting,
+				      quoted(q, url), URL_MAX);
+		for (size_t k = 0; k < i; k++)
+			if (!strcmp(urls->items[k], url))
+				return refuse(e, "%s holds \"%s\" twice: leave one out", setting, quoted(q, url));
+	}
+	return 0;
+}
+
+static int check_alerts(const struct settings *s, struct config_error *e)
+{
+	char q[QUOTED_MAX];
+
+	if (*s->alerts_rules && access(s->alerts_rules, R_OK) < 0)
+		return refuse(e, "alerts.rules: %s cannot be read: %s", quoted(q, s->alerts_rules), strerror(errno));
+	if (s->alerts_retry_base_ms > s->alerts_retry_max_ms)
+		return refuse(e, "alerts.retry_base is longer than alerts.retry_max: raise the one, or lower the other");
+	if (check_receivers("alerts.webhook", &s->alerts_webhook, e) < 0)
+		return -EINVAL;
+	return check_receivers("alerts.alertmanager", &s->alerts_alertmanager, e);
+}
+
 static int check_aggregator(const struct settings *s, struct config_error *e)
 {
 	const struct config_map *regions = &s->aggregator_regions;
@@ -335,7 +370,7 @@ static int check_aggregator(const struct settings *s, struct config_error *e)
 				return refuse(e, "aggregator.regions: %s and %s are both \"%s\": each region has its own stream",
 					      regions->keys[k], regions->keys[i], quoted(q, regions->values[i]));
 	}
-	return 0;
+	return check_alerts(s, e);
 }
 
 int config_check(const struct settings *s, const char *program, struct config_error *ret_error)

@@ -145,19 +145,19 @@ static void find_alert(struct demo *d, const json_t *alerts)
 
 	json_array_foreach(alerts, i, a) {
 		const char *device = json_string_value(json_object_get(a, "device_id"));
+		const char *metric = json_string_value(json_object_get(a, "metric"));
 		int64_t raised_ns = (int64_t)json_number_at(a, "raised_ns");
 		const char *text = json_string_value(json_object_get(a, "raised_ns"));
 
 		if (text)
 			raised_ns = atoll(text);
-		if (!device || strcmp(device, f->spike_device) != 0 || raised_ns < f->spike_ns)
+		if (!metric || !device || strcmp(device, f->spike_device) != 0 || raised_ns < f->spike_ns)
 			continue;
 		if (f->alert_raised_ns != 0 && raised_ns >= f->alert_raised_ns)
 			continue;
 		f->alert_raised_ns = raised_ns;
-		snprintf(f->alert_text, sizeof(f->alert_text), "%s of %s: %.2f, expected %.2f",
-			 json_string_value(json_object_get(a, "metric")), device, json_number_at(a, "value"),
-			 json_number_at(a, "expected"));
+		snprintf(f->alert_text, sizeof(f->alert_text), "%s of %s: %.2f, expected %.2f", metric, device,
+			 json_number_at(a, "value"), json_number_at(a, "expected"));
 	}
 }
 
@@ -173,7 +173,7 @@ static void watch_aggregator(struct demo *d)
 		f->windows_partial = count_at(stats, "windows_total/partial");
 		f->windows_final = count_at(stats, "windows_total/final");
 		f->windows_corrected = count_at(stats, "windows_total/corrected");
-		f->alerts = count_at(stats, "alerts_total");
+		f->alerts = count_at(stats, "alerts_total/raised");
 		f->region_to_global = latency_at(stats, "region_to_global_latency");
 		f->notice = latency_at(stats, "notice_latency");
 		f->delta_dwell_ms = latency_at(stats, "delta_dwell_latency").p50;

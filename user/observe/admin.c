@@ -91,27 +91,37 @@ static int serve_list(const struct admin *a, const char *path, struct buf *body)
 	return MHD_HTTP_NOT_FOUND;
 }
 
-static int serve(struct admin *a, const char *path, struct buf *body, const char **ret_type)
+/* A program's page comes after ours; NULL: none. */
+static const struct admin_page *find_page(const struct admin *a, const char *path)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(built_in); i++) {
-		if (!strcmp(path, built_in[i].path)) {
-			*ret_type = built_in[i].content_type;
-			return built_in[i].handler(a, path, body);
-		}
-	}
-	for (uint32_t i = 0; i < a->n_pages; i++) {
-		if (!strcmp(path, a->pages[i].path)) {
-			*ret_type = a->pages[i].content_type;
-			return a->pages[i].handler(a->pages[i].context, path, body);
-		}
-	}
-	*ret_type = TEXT;
-	return serve_list(a, path, body);
+	for (size_t i = 0; i < ARRAY_SIZE(built_in); i++)
+		if (!strcmp(path, built_in[i].path))
+			return &built_in[i];
+	for (uint32_t i = 0; i < a->n_pages; i++)
+		if (!strcmp(path, a->pages[i].path))
+			return &a->pages[i];
+	return NULL;
+}
+
+static bool is_built_in(const struct admin_page *page)
+{
+	return page >= built_in && page < built_in + ARRAY_SIZE(built_in);
 }
 
 /* ------------------------------------------------------------------ HTTP */
 
-static enum MHD_Result answer(struct MHD_Connection *connection, int status, const char *type, struct buf *body)
+#define TOO_LARGE "The body of a POST has 16 KiB at most.\n"
+_Static_assert(ADMIN_POST_MAX == 16 << 10, "TOO_LARGE says so");
+
+/* One that is being received. */
+struct request {
+	const struct admin_page *page; /* NULL: there is none */
+	bool is_post, too_large;
+	struct buf body;
+};
+
+static enum MHD_Result answer(struct MHD_Connection *connection, int status, const char *type, const char *allow,
+			      struct buf *body)
 {
 	struct MHD_Response *response;
 	const char *failure = "out of memory\n";
@@ -131,7 +141,7 @@ static enum MHD_Result answer(struct MHD_Connection *connection, int status, con
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
 	if (status == MHD_HTTP_METHOD_NOT_ALLOWED)
-		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+		MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, allow);
 
 	enum MHD_Result r = MHD_queue_response(connection, (unsigned int)status, response);
 
@@ -139,33 +149,115 @@ static enum MHD_Result answer(struct MHD_Connection *connection, int status, con
 	return r;
 }
 
-/* Called with the head, and again when the request is complete.  Answering the first time ends the connection: right
- * for what is refused, whose body nobody wants to read. */
+static bool is_json(struct MHD_Connection *connection)
+{
+	const char *type = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE);
+	static const char json[] = "application/json";
+
+	return type && !strncasecmp(type, json, sizeof(json) - 1) && strchr("; \t", type[sizeof(json) - 1]);
+}
+
+/* 0 when it is not told, as with chunks. */
+static unsigned long long length_of(struct MHD_Connection *connection)
+{
+	const char *length = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH);
+
+	return length ? strtoull(length, NULL, 10) : 0;
+}
+
+/* Looks at the head.  Answering here ends the connection: right for what is refused, whose body nobody wants to read. */
+static enum MHD_Result on_head(struct admin *a, struct MHD_Connection *connection, const char *path, const char *method,
+			       void **state)
+{
+	CLEANUP(buf_done) struct buf body = BUF_INIT;
+	const struct admin_page *page = find_page(a, path);
+	bool is_post = !strcmp(method, MHD_HTTP_METHOD_POST);
+	bool is_get = !strcmp(method, MHD_HTTP_METHOD_GET) || !strcmp(method, MHD_HTTP_METHOD_HEAD);
+	bool gets = !page || page->handler, posts = page && page->post;
+
+	if (!(is_get && gets) && !(is_post && posts)) {
+		const char *allow = gets && posts ? "GET, HEAD, POST" : posts ? "POST" : "GET, HEAD";
+
+		buf_printf(&body, "Only %s served here.\n",
+			   gets && posts ? "GET, HEAD and POST are" : posts ? "POST is" : "GET and HEAD are");
+		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, TEXT, allow, &body);
+	}
+	if (is_post && !is_json(connection)) {
+		buf_append_str(&body, "A POST needs Content-Type: application/json.\n");
+		return answer(connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE, TEXT, "", &body);
+	}
+
+	if (is_post && length_of(connection) > ADMIN_POST_MAX) {
+		buf_append_str(&body, TOO_LARGE);
+		return answer(connection, MHD_HTTP_CONTENT_TOO_LARGE, TEXT, "", &body);
+	}
+
+	struct request *request = calloc(1, sizeof(*request));
+
+	if (!request)
+		return MHD_NO;
+	request->page = page;
+	request->is_post = is_post;
+	*state = request;
+	return MHD_YES;
+}
+
+/* A GET's body has no meaning here. */
+static void take_body(struct request *request, const char *upload, size_t size)
+{
+	if (request->body.len + size > ADMIN_POST_MAX)
+		request->too_large = request->is_post;
+	else if (request->is_post)
+		buf_append(&request->body, upload, size);
+}
+
+static int serve(struct admin *a, const struct request *request, const char *path, struct buf *body, const char **ret_type)
+{
+	const struct admin_page *page = request->page;
+
+	if (!page)
+		return serve_list(a, path, body);
+	if (request->too_large) {
+		buf_append_str(body, TOO_LARGE);
+		return MHD_HTTP_CONTENT_TOO_LARGE;
+	}
+	*ret_type = page->content_type;
+	if (request->is_post)
+		return buf_error(&request->body) < 0 ? MHD_HTTP_INTERNAL_SERVER_ERROR :
+						       page->post(page->context, path, buf_slice(&request->body), body);
+	return page->handler(is_built_in(page) ? a : page->context, path, body);
+}
+
+/* Called with the head, with each piece of the body, and when the request is complete. */
 static enum MHD_Result on_request(void *context, struct MHD_Connection *connection, const char *path,
 				  const char *method, const char *version, const char *upload, size_t *upload_size,
 				  void **state)
 {
-	static char seen;
-	struct admin *a = context;
 	CLEANUP(buf_done) struct buf body = BUF_INIT;
 	const char *type = TEXT;
 
-	if (strcmp(method, MHD_HTTP_METHOD_GET) != 0 && strcmp(method, MHD_HTTP_METHOD_HEAD) != 0) {
-		buf_append_str(&body, "Only GET and HEAD are served here.\n");
-		return answer(connection, MHD_HTTP_METHOD_NOT_ALLOWED, TEXT, &body);
-	}
-	if (!*state) {
-		*state = &seen;
-		return MHD_YES;
-	}
-	if (*upload_size) { /* a body has no meaning here */
+	if (!*state)
+		return on_head(context, connection, path, method, state);
+	if (*upload_size) {
+		take_body(*state, upload, *upload_size);
 		*upload_size = 0;
 		return MHD_YES;
 	}
 
-	int status = serve(a, path, &body, &type);
+	int status = serve(context, *state, path, &body, &type);
 
-	return answer(connection, status, type, &body);
+	return answer(connection, status, type, "", &body);
+}
+
+static void on_completed(void *context, struct MHD_Connection *connection, void **state,
+			 enum MHD_RequestTerminationCode code)
+{
+	struct request *request = *state;
+
+	if (request)
+		buf_done(&request->body);
+	free(request);
+	*state = NULL;
 }
 
 /* ------------------------------------------------------------------ life */
@@ -205,7 +297,8 @@ static int start_server(struct admin *a, const struct sockaddr_storage *where)
 	a->server = MHD_start_daemon(flags, 0, NULL, NULL, on_request, a, MHD_OPTION_SOCK_ADDR,
 				     (const struct sockaddr *)where, MHD_OPTION_CONNECTION_LIMIT, (unsigned)CONNECTIONS_MAX,
 				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)IDLE_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
-				     (size_t)REQUEST_BYTES, MHD_OPTION_END);
+				     (size_t)REQUEST_BYTES, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+				     MHD_OPTION_END);
 	if (!a->server)
 		return errno ? -errno : -EIO;
 

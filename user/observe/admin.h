@@ -1,7 +1,11 @@
 /* The admin port: a small HTTP server (libmicrohttpd, its own thread) for operators and scrapers.
  *
  * Always: /metrics, /stats.json, /healthz (200 while the process can serve), /readyz (200 when it does, else 503 with the
- * reason).  A program adds its own paths.  GET and HEAD only; everything else is 405, unknown paths 404.
+ * reason).  A program adds its own paths, for GET and HEAD, for POST, or for both; another method is 405, an unknown path
+ * 404.
+ *
+ * A POST must say Content-Type: application/json (else 415), which no form of a foreign page can, and has at most
+ * ADMIN_POST_MAX bytes (else 413).
  */
 #pragma once
 
@@ -16,11 +20,17 @@ struct admin;
 /* Answers a GET: append the body; return an HTTP status. Runs on the admin thread. */
 typedef int admin_handler(void *context, const char *path, struct buf *body);
 
+/* Answers a POST in the same way; request is its whole body.  While it runs nobody else is served. */
+typedef int admin_post(void *context, const char *path, struct slice request, struct buf *body);
+
+#define ADMIN_POST_MAX (16u << 10)
+
 struct admin_page {
 	const char *path; /* exact, "/dashboard"; "/" is the start page */
 	const char *content_type;
-	admin_handler *handler;
+	admin_handler *handler; /* NULL: no GET */
 	void *context;
+	admin_post *post; /* NULL: no POST */
 };
 
 struct admin_options {

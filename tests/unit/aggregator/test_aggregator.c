@@ -1,38 +1,6 @@
 /* The stages together, on real embedded streams: deltas in, windows and alerts out. */
 #include "tests/unit/aggregator/world.h"
 
-static const char *const eu_us[] = { "eu", "us" };
-#define FAST "  early_interval: 100ms\n  region_dark: 1s\n"
-
-static void close_world(struct world *w)
-{
-	world_done(w);
-}
-/* Streams of the two regions, sources and a claimed session. */
-#define WORLD(w, more)                               \
-	CLEANUP(close_world) struct world w;         \
-	world_init(&w, eu_us, 2, more);              \
-	create(&w, "eu.deltas", SHARDS);             \
-	create(&w, "us.deltas", SHARDS);             \
-	world_listen(&w);                            \
-	ASSERT_OK(world_claim(&w))
-
-#define WINDOW(start, metric_, ...) \
-	{ .start_ns = (start), .type = "mote", .metric = metric_, .values = (const double[]){ __VA_ARGS__ }, \
-	  .n = sizeof((const double[]){ __VA_ARGS__ }) / sizeof(double) }
-
-/* One window of one shard. */
-static void send_window(const struct world *w, const char *region, uint32_t shard, uint64_t as_of, int64_t watermark_ns,
-			struct test_window window)
-{
-	send_delta(w, &(struct test_delta){ .region = region,
-					    .shard = shard,
-					    .as_of = as_of,
-					    .watermark_ns = watermark_ns,
-					    .windows = &window,
-					    .n_windows = 1 });
-}
-
 static void a_window_is_early_while_it_changes_and_final_when_all_regions_have_passed_it(void)
 {
 	WORLD(w, FAST);
@@ -515,141 +483,17 @@ static void a_restart_writes_nothing_again_but_the_last_version(void)
 	json_decref(list);
 }
 
-/* ------------------------------------------------------------------ alerts */
+/* ------------------------------------------------------------------ owners */
 
-static void a_notice_becomes_one_alert_however_often_it_is_told(void)
-{
-	Sluice__V1__Notice n = SLUICE__V1__NOTICE__INIT;
-	int64_t now_ns = clock_wall_ns();
-
-	n.rule = (char *)"spike";
-	n.device_id = (char *)"mote-17";
-	n.type = (char *)"mote";
-	n.place = (char *)"lab";
-	n.metric = (char *)"temperature";
-	n.value = 61.5;
-	n.expected = 21.25;
-	n.score = 0.9999;
-	n.event_ns = n.onset_ns = 1084000000000000000;
-	n.arrival_ns = now_ns;
-	WORLD(w, FAST);
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 2, .as_of = 1, .notice = &n });
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 2, .as_of = 1, .notice = &n });
-	n.cleared = true;
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 2, .as_of = 2, .notice = &n });
-	STEP_UNTIL(&w, count_of(&w, M_DELTAS) == 3 && count_of(&w, M_ALERTS) == 2);
-	world_leave(&w);
-	ASSERT_OK(world_claim(&w));
-	send_delta(&w, &(struct test_delta){ .region = "eu", .shard = 2, .as_of = 3, .notice = &n });
-	STEP_UNTIL(&w, count_of(&w, M_DELTAS) == 4);
-	world_leave(&w);
-
-	CLEANUP(lines_done) struct lines l = read_lines(&w, "global.alerts");
-
-	/* A restart writes the last version again: what of it was in one record. */
-	CU_ASSERT(l.n >= 2 && l.n <= 4);
-
-	json_t *raised = json_loads(l.text[0], 0, NULL), *cleared = json_loads(l.text[1], 0, NULL);
-
-	/* The id of tests/unit/analytics/test_alert.c. */
-	CU_ASSERT(has(raised, "alert_id", "36f1aef78feb4a50") && has(cleared, "alert_id", "36f1aef78feb4a50"));
-	CU_ASSERT(has(raised, "status", "raised") && has(cleared, "status", "cleared") && has(raised, "region", "eu"));
-	CU_ASSERT(has(raised, "rule", "spike") && has(raised, "device_id", "mote-17") && has(raised, "place", "lab"));
-	CU_ASSERT(has(raised, "type", "mote") && has(raised, "metric", "temperature") &&
-		  has(raised, "event_ns", "1084000000000000000"));
-	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "value")), 61.5);
-	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "expected")), 21.25);
-	CU_ASSERT(json_number_value(json_object_get(raised, "notice_latency_ms")) >= 0);
-	CU_ASSERT(strtoll(json_string_value(json_object_get(raised, "raised_ns")), NULL, 10) >= now_ns);
-	json_decref(raised);
-	json_decref(cleared);
-	CU_ASSERT(metric_quantile(w.metrics, M_NOTICE, 1) > 0);
-}
-
-/* Thirty quiet minutes and a hot one. */
-static void send_hot_minute(struct world *w)
-{
-	for (int i = 0; i <= 33; i++)
-		send_window(
-			w, "eu", 0, 2 + (uint64_t)i, T0,
-			(struct test_window)WINDOW(T0 + i * MINUTE, "temperature", i == 30 ? 80 : 20 + i % 3 * 0.5));
-	send_watermarks(w, "eu", 100, T0 + 34 * MINUTE);
-	send_watermarks(w, "us", 100, T0 + 34 * MINUTE);
-}
-
-static void an_unusual_mean_of_a_window_raises_an_alert_and_a_restart_does_not_repeat_it(void)
-{
-	WORLD(w, FAST);
-	send_hot_minute(&w);
-	STEP_UNTIL(&w, count_of(&w, M_ALERTS) == 2);
-	CU_ASSERT_EQUAL(session_state(w.session)->n_proposals, 0);
-	for (int i = 0; i < 3; i++) {
-		world_leave(&w);
-		ASSERT_OK(world_claim(&w));
-		ASSERT_OK(session_step(w.session, 0, &w.error));
-		CU_ASSERT_EQUAL(session_state(w.session)->n_proposals, 0);
-	}
-	world_leave(&w);
-
-	CLEANUP(lines_done) struct lines l = read_lines(&w, "global.alerts");
-	json_t *raised = json_loads(l.text[0], 0, NULL);
-	char hot[32];
-
-	snprintf(hot, sizeof(hot), "%lld", (long long)(T0 + 30 * MINUTE));
-	CU_ASSERT(has(raised, "status", "raised") && has(raised, "rule", "window-spike") &&
-		  has(raised, "type", "mote"));
-	CU_ASSERT(has(raised, "event_ns", hot) && has(raised, "onset_ns", hot));
-	CU_ASSERT(json_is_null(json_object_get(raised, "region")) &&
-		  json_is_null(json_object_get(raised, "device_id")));
-	CU_ASSERT_EQUAL(json_number_value(json_object_get(raised, "value")), 80);
-	CU_ASSERT_DOUBLE_EQUAL(json_number_value(json_object_get(raised, "expected")), 20.5, 0.5);
-	json_decref(raised);
-	for (size_t i = 2; i < l.n; i++)
-		CU_ASSERT_PTR_NOT_NULL(strstr(l.text[i], "\"cleared\"")); /* the last version, repeated */
-	CU_ASSERT(strstr(l.text[1], "\"status\":\"cleared\"") && strstr(l.text[1], hot));
-}
-
-/* A crash between the decision and its alert: the log has the one and not the other. */
 static int ignore_window(void *context, const struct publication *p)
 {
 	return 0;
 }
 
-static int count_alert(void *context, const struct alert *a)
+static int ignore_alert(void *context, const alert_record *r, uint64_t version)
 {
-	++*(int *)context;
 	return 0;
 }
-
-static void an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is(void)
-{
-	CLEANUP(state_done) struct state s;
-	struct owned_reader *reader;
-	struct owned_record record;
-	int alerts = 0, r;
-	char url[128];
-
-	WORLD(w, FAST);
-	send_hot_minute(&w);
-	STEP_UNTIL(&w, count_of(&w, M_ALERTS) == 2);
-	world_leave(&w);
-
-	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
-
-	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE, .false_alarms_per_week = 0.01 }, &sink));
-	url_of(&w, "global.log", url);
-	ASSERT_OK(owned_reader_open(&reader, url, &(struct stream_options){ .reader = true }, NULL));
-	while ((r = owned_reader_next(reader, &record, clock_mono_ns() + 300 * NS_PER_MS)) > 0)
-		if (record.kind != OWNED_ALERT)
-			ASSERT_OK(state_fold(&s, &record));
-	owned_reader_free(reader);
-	CU_ASSERT_EQUAL(alerts, 0);
-	CU_ASSERT_EQUAL(s.n_proposals, 2);
-	CU_ASSERT(s.proposals[0].value == 80 && !s.proposals[0].cleared && s.proposals[1].cleared);
-	CU_ASSERT(s.proposals[0].id == s.proposals[1].id);
-}
-
-/* ------------------------------------------------------------------ owners */
 
 static void a_second_aggregator_waits_until_the_first_is_gone(void)
 {
@@ -671,8 +515,8 @@ static void a_second_aggregator_waits_until_the_first_is_gone(void)
 
 	/* One that forces its way in ends our session at the next record. */
 	CLEANUP(state_done) struct state s;
-	int alerts = 0, r = 0;
-	struct state_sink sink = { .window = ignore_window, .alert = count_alert, .context = &alerts };
+	int r = 0;
+	struct state_sink sink = { .window = ignore_window, .alert = ignore_alert };
 
 	ASSERT_OK(state_init(&s, &(struct state_options){ .horizon_ns = 120 * MINUTE, .false_alarms_per_week = 0.01 }, &sink));
 	url_of(&w, "global.log", url);
@@ -727,7 +571,5 @@ TESTS("aggregator", T(a_window_is_early_while_it_changes_and_final_when_all_regi
       T(windows_beyond_the_correction_horizon_are_counted_as_too_late),
       T(under_an_event_clock_a_silent_region_does_not_move_the_horizon),
       T(the_order_of_arrival_does_not_show_in_the_canonical_bytes), T(a_fold_of_the_same_log_writes_the_same_bytes),
-      T(a_restart_writes_nothing_again_but_the_last_version), T(a_notice_becomes_one_alert_however_often_it_is_told),
-      T(an_unusual_mean_of_a_window_raises_an_alert_and_a_restart_does_not_repeat_it),
-      T(an_alert_that_was_not_recorded_is_proposed_by_every_fold_until_it_is),
+      T(a_restart_writes_nothing_again_but_the_last_version),
       T(a_second_aggregator_waits_until_the_first_is_gone), T(projections_of_another_log_are_refused))

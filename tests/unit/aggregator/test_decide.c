@@ -17,7 +17,7 @@ static int no_window(void *context, const struct publication *p)
 {
 	return 0;
 }
-static int no_alert(void *context, const struct alert *a)
+static int no_alert(void *context, const alert_record *r, uint64_t version)
 {
 	return 0;
 }

@@ -132,15 +132,32 @@ static void a_page_keeps_the_newest_line_of_each_key_and_no_more_than_its_size(v
 
 	ASSERT_OK(page_init(&p, 3));
 	page_is(&p, "[]\n");
-	page_put(&p, 1, SLICE_STR("{1}"));
-	page_put(&p, 2, SLICE_STR("{2}"));
-	page_put(&p, 1, SLICE_STR("{1b}"));
+	page_put(&p, 1, SLICE_STR("{1}"), false);
+	page_put(&p, 2, SLICE_STR("{2}"), false);
+	page_put(&p, 1, SLICE_STR("{1b}"), false);
 	page_is(&p, "[\n{1b},\n{2}]\n");
-	page_put(&p, 3, SLICE_STR("{3}"));
-	page_put(&p, 4, SLICE_STR("{4}"));
+	page_put(&p, 3, SLICE_STR("{3}"), false);
+	page_put(&p, 4, SLICE_STR("{4}"), false);
 	page_is(&p, "[\n{4},\n{3},\n{1b}]\n");
+}
+
+static void what_is_open_stays_on_a_page_while_anything_else_can_go(void)
+{
+	CLEANUP(page_done) struct page p;
+
+	ASSERT_OK(page_init(&p, 2));
+	page_put(&p, 1, SLICE_STR("{1}"), true);
+	page_put(&p, 2, SLICE_STR("{2}"), false);
+	page_put(&p, 3, SLICE_STR("{3}"), true);
+	page_is(&p, "[\n{3},\n{1}]\n");
+	page_put(&p, 4, SLICE_STR("{4}"), false);
+	page_is(&p, "[\n{4},\n{3}]\n");
+	page_put(&p, 3, SLICE_STR("{3b}"), false);
+	page_put(&p, 5, SLICE_STR("{5}"), false);
+	page_is(&p, "[\n{5},\n{3b}]\n");
 }
 
 TESTS("delta", T(a_delta_that_does_not_hold_together_is_refused_with_a_sentence),
       T(the_last_minute_of_int64_ends_where_int64_does),
-      T(a_page_keeps_the_newest_line_of_each_key_and_no_more_than_its_size))
+      T(a_page_keeps_the_newest_line_of_each_key_and_no_more_than_its_size),
+      T(what_is_open_stays_on_a_page_while_anything_else_can_go))

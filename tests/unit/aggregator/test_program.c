@@ -109,12 +109,7 @@ static bool page_has(const struct process *p, const char *path, const char *text
 	return false;
 }
 
-static const char *const eu_us[] = { "eu", "us" };
 
-static void close_world(struct world *w)
-{
-	world_done(w);
-}
 
 static void it_becomes_ready_serves_its_pages_and_stops_within_two_seconds(void)
 {

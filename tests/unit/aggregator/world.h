@@ -33,6 +33,9 @@ struct world {
 	const char *names[REGIONS_MAX];
 	struct metrics *metrics;
 	struct page windows, alerts;
+	struct rules_file rules;
+	struct desk desk;
+	const char *receivers[2]; /* labels */
 	int wake_fd;
 	struct session *session;
 	struct stream_error error;
@@ -75,6 +78,17 @@ static inline void world_settings(struct world *w, const char *const *regions, u
 		printf("  %s\n", error.text);
 }
 
+/* path: "" for the built-in rules. */
+static inline void world_rules(struct world *w, const char *path)
+{
+	struct rules_error error;
+
+	rules_file_close(&w->rules);
+	if (rules_file_open(&w->rules, path, &error) < 0)
+		printf("  %s\n", error.text);
+	CU_ASSERT_PTR_NOT_NULL_FATAL(w->rules.rules);
+}
+
 /* regions: in the order of names.  Their streams are the test's to create. */
 static inline void world_init(struct world *w, const char *const *regions, uint32_t n, const char *more)
 {
@@ -91,7 +105,10 @@ static inline void world_init(struct world *w, const char *const *regions, uint3
 	ASSERT_OK(page_init(&w->alerts, 50));
 	for (uint32_t i = 0; i < n; i++)
 		w->names[i] = regions[i];
-	ASSERT_OK(aggregator_metrics_new(&w->metrics, w->names, n));
+	desk_init(&w->desk, w->wake_fd);
+	world_rules(w, "");
+	w->receivers[0] = w->receivers[1] = "receiver";
+	ASSERT_OK(aggregator_metrics_new(&w->metrics, w->names, n, w->receivers, 2));
 }
 
 static inline void world_listen(struct world *w)
@@ -106,13 +123,23 @@ static inline void world_listen(struct world *w)
 static inline int world_claim(struct world *w)
 {
 	struct session_setup setup = { .settings = &w->settings, .members = w->members, .n_members = w->n_members,
-				       .metrics = w->metrics, .windows = &w->windows, .alerts = &w->alerts,
+				       .metrics = w->metrics, .windows = &w->windows, .alerts = &w->alerts, .rules = &w->rules, .desk = &w->desk,
 				       .wake_fd = w->wake_fd, .owner = "test" };
 	int r = session_open(&w->session, &setup, &w->error);
 
 	if (r < 0 && r != -EBUSY)
 		printf("  %s (%s)\n", w->error.text, strerror(-r));
 	return r;
+}
+
+/* One more URL of a list of receivers. */
+static inline void world_receiver(struct world *w, struct config_list *urls, uint16_t port, const char *path)
+{
+	char url[64];
+
+	snprintf(url, sizeof(url), "http://127.0.0.1:%u%s", port, path);
+	urls->items = realloc(urls->items, (urls->n + 1) * sizeof(*urls->items));
+	urls->items[urls->n++] = strdup(url);
 }
 
 /* Leaves the session cleanly. */
@@ -134,6 +161,8 @@ static inline void world_done(struct world *w)
 	metrics_free(w->metrics);
 	page_done(&w->windows);
 	page_done(&w->alerts);
+	rules_file_close(&w->rules);
+	desk_done(&w->desk);
 	close(w->wake_fd);
 	config_done(&w->settings);
 	nftw(w->dir, remove_one, 16, FTW_DEPTH | FTW_PHYS);
@@ -371,3 +400,41 @@ static inline uint64_t count_of(const struct world *w, uint32_t metric)
 {
 	return metric_total(w->metrics, metric, 0);
 }
+
+/* ------------------------------------------------------------------ two regions */
+
+static const char *const eu_us[] = { "eu", "us" };
+#define FAST "  early_interval: 100ms\n  region_dark: 1s\n"
+
+static inline void close_world(struct world *w)
+{
+	world_done(w);
+}
+/* Their streams and sources. */
+#define QUIET_WORLD(w, more)                 \
+	CLEANUP(close_world) struct world w; \
+	world_init(&w, eu_us, 2, more); \
+	create(&w, "eu.deltas", SHARDS); \
+	create(&w, "us.deltas", SHARDS); \
+	world_listen(&w)
+/* And a claimed session. */
+#define WORLD(w, more)          \
+	QUIET_WORLD(w, more);   \
+	ASSERT_OK(world_claim(&w))
+
+#define WINDOW(start, metric_, ...) \
+	{ .start_ns = (start), .type = "mote", .metric = metric_, .values = (const double[]){ __VA_ARGS__ }, \
+	  .n = sizeof((const double[]){ __VA_ARGS__ }) / sizeof(double) }
+
+/* One window of one shard. */
+static inline void send_window(const struct world *w, const char *region, uint32_t shard, uint64_t as_of, int64_t watermark_ns,
+			struct test_window window)
+{
+	send_delta(w, &(struct test_delta){ .region = region,
+					    .shard = shard,
+					    .as_of = as_of,
+					    .watermark_ns = watermark_ns,
+					    .windows = &window,
+					    .n_windows = 1 });
+}
+

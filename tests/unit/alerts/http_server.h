@@ -149,7 +149,7 @@ static struct server *server_start(void)
 	return s;
 }
 
-static void server_hang(struct server *s, bool hanging)
+static inline void server_hang(struct server *s, bool hanging)
 {
 	pthread_mutex_lock(&s->lock);
 	s->hanging = hanging;
@@ -158,7 +158,7 @@ static void server_hang(struct server *s, bool hanging)
 }
 
 /* Nobody listens any more; the port is kept for server_listen(). */
-static void server_close(struct server *s)
+static inline void server_close(struct server *s)
 {
 	server_hang(s, false);
 	MHD_stop_daemon(s->daemon);
@@ -182,7 +182,7 @@ static void server_free(struct server *s)
 }
 
 /* Until it was sent so many requests, that of them whose body contains text (NULL: any). */
-static void server_wait(struct server *s, uint32_t n, const char *text)
+static inline void server_wait(struct server *s, uint32_t n, const char *text)
 {
 	int64_t deadline_ns = clock_mono_ns() + PATIENCE_NS;
 	struct timespec until = { .tv_sec = deadline_ns / NS_PER_S, .tv_nsec = deadline_ns % NS_PER_S };
@@ -202,7 +202,7 @@ static void server_wait(struct server *s, uint32_t n, const char *text)
 	CU_ASSERT_FATAL(count >= n);
 }
 
-static uint32_t server_count(struct server *s)
+static inline uint32_t server_count(struct server *s)
 {
 	pthread_mutex_lock(&s->lock);
 

@@ -28,10 +28,18 @@ static int serve_failure(void *context, const char *path, struct buf *body)
 	return 500;
 }
 
+static int take_post(void *context, const char *path, struct slice request, struct buf *body)
+{
+	buf_printf(body, "%s took %zu bytes: ", path, request.len);
+	buf_append(body, request.data, MIN(request.len, (size_t)10));
+	return 200;
+}
+
 static const struct admin_page pages[] = {
 	{ "/", "text/html; charset=utf-8", serve_region, (char[]){ "start" } },
 	{ "/region.json", "application/json", serve_region, (char[]){ "south" } },
 	{ "/broken.json", "application/json", serve_failure, NULL },
+	{ "/take", "text/plain", NULL, NULL, take_post },
 };
 
 static struct metrics *metrics;
@@ -185,7 +193,7 @@ static void an_unknown_page_is_404_and_says_what_there_is(void)
 
 	expect(a, "/nothing", 404, TEXT,
 	       "There is no page /nothing here; there are:\n/metrics\n/stats.json\n/healthz\n/readyz\n/\n/region.json\n"
-	       "/broken.json\n");
+	       "/broken.json\n/take\n");
 }
 
 static void head_gives_the_length_without_the_body(void)
@@ -223,6 +231,52 @@ static void a_body_that_nobody_asked_for_is_not_read(void)
 
 	send_all(fd, request, strlen(request));
 	CU_ASSERT_TRUE(starts(receive_all(fd, &b), "HTTP/1.1 405 "));
+}
+
+/* A POST with these headers; the whole answer. */
+static const char *post(struct admin *a, const char *path, const char *headers, const char *request, struct buf *ret)
+{
+	CLEANUP_CLOSE int fd = open_client(AF_INET, admin_port(a));
+	CLEANUP(buf_done) struct buf b = BUF_INIT;
+
+	buf_printf(&b, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n%s\r\n%s", path, headers, request);
+	buf_reset(ret);
+	send_all(fd, (const char *)b.data, b.len);
+	return receive_all(fd, ret);
+}
+#define JSON "Content-Type: application/json\r\n"
+
+static void a_page_that_takes_posts_gets_the_whole_body(void)
+{
+	CLEANUP(stop) struct admin *a = start("127.0.0.1:0", NULL);
+	CLEANUP(buf_done) struct buf b = BUF_INIT;
+
+	CU_ASSERT_STRING_EQUAL(body_of(post(a, "/take", JSON "Content-Length: 5\r\n", "{\"a\"}", &b)),
+			       "/take took 5 bytes: {\"a\"}");
+	CU_ASSERT_STRING_EQUAL(body_of(post(a, "/take", "content-type: Application/JSON; charset=utf-8\r\n"
+					    "Transfer-Encoding: chunked\r\n", "2\r\nab\r\n3\r\ncde\r\n0\r\n\r\n", &b)),
+			       "/take took 5 bytes: abcde");
+	CU_ASSERT_STRING_EQUAL(body_of(post(a, "/take", JSON "Content-Length: 0\r\n", "", &b)), "/take took 0 bytes: ");
+}
+
+static void a_post_of_a_form_or_a_large_one_is_refused(void)
+{
+	static const char *const forms[] = { "", "Content-Type: text/plain\r\n",
+					     "Content-Type: application/x-www-form-urlencoded\r\n",
+					     "Content-Type: application/jsonp\r\n" };
+	CLEANUP(stop) struct admin *a = start("127.0.0.1:0", NULL);
+	CLEANUP(buf_done) struct buf b = BUF_INIT, large = BUF_INIT;
+
+	for (size_t i = 0; i < ARRAY_SIZE(forms); i++)
+		CU_ASSERT_TRUE(starts(post(a, "/take", forms[i], "", &b), "HTTP/1.1 415 "));
+	CU_ASSERT_TRUE(starts(post(a, "/take", JSON "Content-Length: 1000000000000\r\n", "abc", &b), "HTTP/1.1 413 "));
+	/* Its length is not told before it is there. */
+	buf_printf(&large, "%x\r\n%*s\r\n%x\r\n%*s\r\n0\r\n\r\n", ADMIN_POST_MAX, ADMIN_POST_MAX, "x", 1, 1, "x");
+	CU_ASSERT_TRUE(starts(post(a, "/take", JSON "Transfer-Encoding: chunked\r\n", buf_cstr(&large), &b),
+			      "HTTP/1.1 413 "));
+	CU_ASSERT_TRUE(starts(post(a, "/region.json", JSON, "", &b), "HTTP/1.1 405 "));
+	CU_ASSERT_TRUE(starts(ask(a, "GET", "/take", &b), "HTTP/1.1 405 "));
+	CU_ASSERT_PTR_NOT_NULL(strstr((const char *)b.data, "\r\nAllow: POST\r\n"));
 }
 
 static void what_is_not_http_is_refused(void)
@@ -372,7 +426,8 @@ static void reasons_change_while_they_are_read(void)
 
 TESTS("admin", T(the_pages_that_every_program_has_are_served), T(ready_and_healthy_follow_what_the_program_says),
       T(a_program_adds_its_own_pages), T(an_unknown_page_is_404_and_says_what_there_is),
-      T(head_gives_the_length_without_the_body), T(any_other_method_is_405), T(a_body_that_nobody_asked_for_is_not_read),
+      T(head_gives_the_length_without_the_body), T(any_other_method_is_405), T(a_page_that_takes_posts_gets_the_whole_body),
+      T(a_post_of_a_form_or_a_large_one_is_refused), T(a_body_that_nobody_asked_for_is_not_read),
       T(what_is_not_http_is_refused), T(a_head_without_end_is_refused), T(one_connection_serves_many_requests),
       T(too_many_connections_do_not_stop_it), T(the_port_file_holds_the_port_until_the_end), T(ipv6_is_served),
       T(an_address_that_cannot_be_had_is_an_error), T(reasons_change_while_they_are_read))
