@@ -175,6 +175,10 @@ static void print_rule(const struct alert_rule *r, FILE *out)
 	print_globs(&r->globs, out);
 	if (r->min_score > 0)
 		fprintf(out, " of score %g", r->min_score);
+	if (r->severity == SEVERITY_IGNORE) {
+		fputc('\n', out);
+		return;
+	}
 	print_seconds(" after ", r->min_duration_ns, out);
 	fprintf(out, "; grouped by %s", group_names[r->group_by]);
 	print_seconds(" within ", r->group_window_ns, out);

@@ -2,9 +2,23 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alerts/rules.h"
 #include "base/macros.h"
 #include "config/config.h"
 #include "ctl/commands.h"
+
+static int check_rules(const char *path)
+{
+	struct alert_rules *rules;
+	struct rules_error e;
+	int r = rules_load(&rules, path, &e);
+
+	if (r < 0)
+		fprintf(stderr, "%s\n", e.text);
+	else
+		rules_free(rules);
+	return r;
+}
 
 static int check(const char *path, const char *program)
 {
@@ -19,6 +33,8 @@ static int check(const char *path, const char *program)
 		fprintf(stderr, "%s: %s\n", path, e.text);
 		return CTL_FAILED;
 	}
+	if (program && !strcmp(program, "aggregator") && check_rules(s.alerts_rules) < 0)
+		return CTL_FAILED;
 	if (program)
 		printf("%s: fine for the %s\n", path, program);
 	else

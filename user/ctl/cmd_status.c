@@ -175,20 +175,6 @@ static bool config_of(const char *pid, char ret[PATH_MAX])
 	return false;
 }
 
-static bool admin_of(const struct settings *s, char ret_host[64], uint16_t *ret_port)
-{
-	const char *colon = strrchr(s->admin_listen, ':');
-	char number[16];
-
-	if (!colon)
-		return false;
-	snprintf(ret_host, 64, "%.*s", (int)MIN(colon - s->admin_listen, (ptrdiff_t)63), s->admin_listen);
-	*ret_port = (uint16_t)atoi(colon + 1);
-	if (*ret_port == 0 && s->admin_port_file[0] && read_words(s->admin_port_file, number, sizeof(number)))
-		*ret_port = (uint16_t)atoi(number);
-	return *ret_port != 0;
-}
-
 static void show_figures(const json_t *stats)
 {
 	static const struct {
@@ -201,6 +187,8 @@ static void show_figures(const json_t *stats)
 		{ "spool_damaged_records_total", "damaged records in the spool" },
 		{ "stream_errors_total", "failures of a stream so far" },
 		{ "regions_dark", "regions gone dark" },
+		{ "alerts_open", "alerts open: look with sluice alerts" },
+		{ "alerts_waiting", "steps of alerts that a receiver has not taken" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(figures); i++) {
@@ -234,7 +222,7 @@ static unsigned show_process(const char *proc, const char *pid)
 
 	unsigned wrong = 0;
 
-	if (!admin_of(&settings, host, &port)) {
+	if (!scrape_admin_of(&settings, host, &port)) {
 		printf("    it has no admin port (admin.listen): its state is not known\n");
 	} else {
 		json_t *stats = scrape_json(host, port, "/stats.json");
