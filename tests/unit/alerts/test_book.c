@@ -340,6 +340,24 @@ static void another_story_is_another_alert(void)
 	}
 }
 
+static void what_is_noticed_at_once_but_began_far_apart_is_not_one_story(void)
+{
+	RUN(r, PLAIN);
+	ACTS(&r, { 40 * S, RAISE, of_device("a", 1 * S) }, { 40 * S, RAISE, of_device("b", 32 * S) },
+	     { 40 * S, RAISE, of_device("c", 33 * S) });
+	ASSERT_OK(run_until(&r, 40 * S));
+	STEPS(&r, "40 raised r warning 1", "40 raised r warning 2");
+}
+
+static void what_joins_when_it_is_over_counts_for_the_quiet_too(void)
+{
+	RUN(r, PLAIN);
+	ACTS(&r, { 1 * S, RAISE, of_device("a", 1 * S) }, { 5 * S, END, of_device("a", 1 * S) },
+	     { 8 * S, RAISE, of_device("b", 8 * S) }, { 8 * S, END, of_device("b", 8 * S) });
+	ASSERT_OK(run_until(&r, 100 * S));
+	STEPS(&r, "1 raised r warning 1", "8 updated r warning 2", "68 cleared r warning 2");
+}
+
 static void events_are_grouped_by_device_place_or_type_as_the_rule_says(void)
 {
 	static const struct {
@@ -391,6 +409,17 @@ static void it_escalates_once_when_it_lasts(void)
 	STEPS(&r, "1 raised r warning 1");
 	ASSERT_OK(run_until(&r, 200 * S));
 	STEPS(&r, "1 raised r warning 1", "11 escalated r critical 1", "90 cleared r critical 1");
+}
+
+static void it_does_not_escalate_again_when_its_rule_goes_further(void)
+{
+	RUN(r, "rules: [{name: r, severity: info, escalate: {after: 10s, to: warning}}]");
+	ACTS(&r, { 1 * S, RAISE, of_device("a", 1 * S) });
+	ASSERT_OK(run_until(&r, 12 * S));
+	rules_free(r.rules);
+	r.rules = rules_of("rules: [{name: r, severity: info, escalate: {after: 10s, to: critical}}]");
+	ASSERT_OK(run_until(&r, 100 * S));
+	STEPS(&r, "1 raised r info 1", "11 escalated r warning 1");
 }
 
 static void it_does_not_escalate_when_it_is_quiet_already(void)
@@ -563,6 +592,17 @@ static void a_further_metric_is_told_with_the_next_step(void)
 	CU_ASSERT_EQUAL(r.last.score, 0.999);
 }
 
+static void what_grows_may_match_another_rule(void)
+{
+	struct alert_signal a = of_device("a", 1 * S), grown = a;
+
+	grown.score = 0.9999;
+	RUN(r, "rules: [{name: r, severity: critical, min_score: 0.999}]");
+	ACTS(&r, { 1 * S, RAISE, a }, { 5 * S, RAISE, grown });
+	ASSERT_OK(run_until(&r, 10 * S));
+	STEPS(&r, "5 raised r critical 1");
+}
+
 static void another_onset_of_a_device_ends_the_one_before(void)
 {
 	RUN(r, "rules: [{name: r, severity: warning, clear_after: 10s}]");
@@ -711,8 +751,11 @@ TESTS("book", T(what_no_rule_matches_is_no_alert), T(what_a_rule_ignores_is_no_a
       T(an_event_that_is_over_before_anybody_looked_is_still_raised), T(an_event_must_last_as_long_as_its_rule_says),
       T(an_event_that_lasted_long_enough_is_raised_by_an_owner_that_comes_later),
       T(many_devices_with_one_story_are_one_alert_with_their_count_and_the_worst), T(another_story_is_another_alert),
+      T(what_is_noticed_at_once_but_began_far_apart_is_not_one_story),
+      T(what_joins_when_it_is_over_counts_for_the_quiet_too),
       T(events_are_grouped_by_device_place_or_type_as_the_rule_says), T(devices_without_a_place_have_alerts_of_their_own),
       T(a_device_that_flaps_counts_once_in_its_alert), T(it_escalates_once_when_it_lasts),
+      T(it_does_not_escalate_again_when_its_rule_goes_further),
       T(it_does_not_escalate_when_it_is_quiet_already), T(it_escalates_when_many_devices_tell_the_same),
       T(an_acknowledgement_keeps_it_from_escalating), T(an_acknowledgement_that_has_run_out_does_not),
       T(only_what_is_open_can_be_acknowledged), T(silence_is_one_alert_until_the_device_is_heard),
@@ -720,6 +763,6 @@ TESTS("book", T(what_no_rule_matches_is_no_alert), T(what_a_rule_ignores_is_no_a
       T(what_was_over_in_maintenance_is_not_raised_by_an_owner_that_comes_later),
       T(what_a_backlog_tells_is_past_and_never_open), T(windows_have_alerts_of_their_own_with_what_a_rule_asks_of_them),
       T(what_is_told_again_changes_nothing_before_or_after_its_end), T(a_further_metric_is_told_with_the_next_step),
-      T(another_onset_of_a_device_ends_the_one_before), T(other_rules_hold_from_then_on),
+      T(what_grows_may_match_another_rule), T(another_onset_of_a_device_ends_the_one_before), T(other_rules_hold_from_then_on),
       T(tables_are_bounded_and_what_does_not_fit_is_counted), T(a_record_that_is_none_is_refused),
       T(a_restart_behind_any_record_gives_the_same_steps))
