@@ -115,6 +115,8 @@ static const char *value_of(const json_t *line, char ret[static 80])
 	return ret;
 }
 
+#define ROW "%-16s  %-5s  %-8s  %-12s  %-18s  %-40s  %7s  %-16s  %s"
+
 static void show_line(const json_t *line)
 {
 	const char *place = text_in(line, "place"), *region = text_in(line, "region"), *metric = text_in(line, "metric");
@@ -125,7 +127,7 @@ static void show_line(const json_t *line)
 	snprintf(where, sizeof(where), "%s%s%s%s%s%s%s", region, *region && *place ? "/" : "", place,
 		 *region || *place ? " " : "", text_in(line, "type"), *metric ? " " : "", metric);
 	snprintf(devices, sizeof(devices), "%.0f", json_number_at(line, "devices"));
-	printf("%-16s  %-5s  %-8s  %-12s  %-18s  %-40s  %7s  %-16s  %s%s%s\n", text_in(line, "alert_id"),
+	printf(ROW "%s%s\n", text_in(line, "alert_id"),
 	       age_of(line, "onset_ns", age), text_in(line, "severity"), text_in(line, "status"), kind, where, devices,
 	       text_in(line, "device_id"), value_of(line, value), *text_in(line, "by") ? "; by " : "", text_in(line, "by"));
 }
@@ -143,8 +145,7 @@ static int list(const struct wish *w)
 		if (!w->all && !is_open(line))
 			continue;
 		if (shown++ == 0 && !w->json)
-			printf("%-16s  %-5s  %-8s  %-12s  %-18s  %-40s  %7s  %-16s  %s\n", "ALERT", "SINCE", "SEVERITY", "STATUS",
-			       "KIND", "WHERE", "DEVICES", "WORST", "VALUE");
+			printf(ROW "\n", "ALERT", "SINCE", "SEVERITY", "STATUS", "KIND", "WHERE", "DEVICES", "WORST", "VALUE");
 		if (w->json) {
 			json_dumpf(line, stdout, JSON_COMPACT | JSON_REAL_PRECISION(17));
 			putchar('\n');
@@ -221,8 +222,10 @@ int cmd_alerts(int argc, char **argv)
 
 	if (r != CTL_FINE)
 		return r;
+	if (!strcmp(verb, "rules") && n > 2)
+		return usage_error("alerts", "rules has too many arguments");
 	if (!strcmp(verb, "rules"))
-		return n > 2 ? usage_error("alerts", "rules has too many arguments") : show_rules(n == 2 ? argv[optind + 1] : NULL);
+		return show_rules(n == 2 ? argv[optind + 1] : NULL);
 	if (*verb && strcmp(verb, "ack") != 0)
 		return usage_error("alerts", "ack or rules, not \"%s\"", verb);
 	if (*verb && (n != 2 || !w.by))
