@@ -27,7 +27,7 @@ struct simulation {
 	const char *from, *to, *key, *json, *let_pass, *truth;
 	struct synthetic_options synthetic;
 	struct fleet_options fleet;
-	double seconds;
+	double seconds, speed;
 	bool quiet;
 	const char *wanted[INJECTIONS_MAX]; /* as they were asked for */
 	struct injection injections[INJECTIONS_MAX];
@@ -114,6 +114,7 @@ static bool take_option(struct simulation *s, int c, const char *value)
 	case 'r': return number("rate", value, 0.001, 1e7, &s->synthetic.rate);
 	case 's': return number("seconds", value, 0.001, 1e9, &s->seconds);
 	case 'x': return number("spike", value, 0, 1e9, &s->synthetic.spike_at_s);
+	case 'S': return number("speed", value, 1e-6, 1e9, &s->speed);
 	}
 	switch (c) {
 	case 'd':
@@ -173,7 +174,7 @@ static int read_arguments(struct simulation *s, int argc, char **argv)
 		{ "quiet", 0, NULL, 'q' }, { "non", 0, NULL, 'n' }, { "region", 1, NULL, 'g' }, { "prefix", 1, NULL, 'p' },
 		{ "repeat", 1, NULL, 'R' }, { "rate", 1, NULL, 'r' }, { "seconds", 1, NULL, 's' }, { "spike", 1, NULL, 'x' },
 		{ "let-pass", 1, NULL, 'l' }, { "devices", 1, NULL, 'd' }, { "spread", 1, NULL, 'w' }, { "in-flight", 1, NULL, 'i' }, { "seed", 1, NULL, 'e' },
-		{ "inject", 1, NULL, 'I' }, { "truth", 1, NULL, 'T' }, { 0 },
+		{ "inject", 1, NULL, 'I' }, { "truth", 1, NULL, 'T' }, { "speed", 1, NULL, 'S' }, { 0 },
 	};
 
 	for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -190,6 +191,8 @@ static int read_arguments(struct simulation *s, int argc, char **argv)
 		return usage_error("simulate", "say either --from FILE or --devices N and --rate R");
 	if (s->synthetic.devices && s->synthetic.rate <= 0)
 		return usage_error("simulate", "--devices needs --rate R");
+	if (s->speed > 0 && !s->from)
+		return usage_error("simulate", "--speed is for --from; made-up readings have --rate");
 	if (s->truth && s->n_injections == 0)
 		return usage_error("simulate", "--truth says what --inject has done, and there is none");
 	for (size_t i = 0; i < s->n_injections; i++) {
@@ -363,7 +366,8 @@ int cmd_simulate(int argc, char **argv)
 
 	r = injector_new(&s.injector, s.injections, s.n_injections, s.synthetic.seed);
 	if (r == 0)
-		r = s.from ? readings_from_file(&s.source, s.from, key, &error) : readings_synthetic(&s.source, &s.synthetic, key);
+		r = s.from ? readings_from_file(&s.source, s.from, s.speed, key, &error) :
+			     readings_synthetic(&s.source, &s.synthetic, key);
 	if (r == 0 && s.n_injections > 0)
 		r = readings_inject(s.source, s.injector, &error);
 	if (r == 0)

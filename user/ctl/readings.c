@@ -15,6 +15,7 @@
 #define SPIKE_READINGS 3
 #define SPIKE_JUMP 35.0 /* degrees */
 #define WITHHELD 2      /* beside 1 and 0 of readings_next(): the one after it is wanted */
+#define PLAY_AFTER_MAX 1e18
 
 struct device {
 	char id[SLUICE_DEVICE_MAX + 1];
@@ -29,6 +30,7 @@ struct reading_source {
 	uint32_t n_devices, cap_devices;
 	struct buf payload;
 	struct injector *injector; /* the caller's, or NULL */
+	int64_t start_ns;          /* monotonic, of the first reading; 0: none yet */
 
 	/* A file. */
 	FILE *file;
@@ -36,11 +38,15 @@ struct reading_source {
 	size_t line_cap;
 	uint64_t line_number;
 	struct index by_id;
+	double speed;
+	struct fleet_reading next; /* read, and not due yet */
+	bool has_next;
+	int64_t first_ns;          /* event time of the first one */
 
 	/* Made up. */
 	struct synthetic_options synthetic;
 	uint64_t random, made;
-	int64_t start_ns, spike_ns;
+	int64_t spike_ns;
 	unsigned spike_left;
 };
 
@@ -94,7 +100,7 @@ void readings_free(struct reading_source *s)
 
 /* ------------------------------------------------------------------ a file */
 
-int readings_from_file(struct reading_source **ret, const char *path, const struct siphash_key *master,
+int readings_from_file(struct reading_source **ret, const char *path, double speed, const struct siphash_key *master,
 		       struct reading_error *ret_error)
 {
 	struct reading_source *s;
@@ -102,6 +108,7 @@ int readings_from_file(struct reading_source **ret, const char *path, const stru
 
 	if (r < 0)
 		return r;
+	s->speed = speed;
 	s->file = fopen(path, "re");
 	if (!s->file) {
 		r = -errno;
@@ -226,6 +233,28 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 	}
 	ret->payload = buf_slice(&s->payload);
 	return 1;
+}
+
+/* The next line in its own time. */
+static int play(struct reading_source *s, int64_t now_ns, struct fleet_reading *ret, int64_t *ret_due_ns,
+		struct reading_error *ret_error)
+{
+	int r = s->has_next ? 1 : next_line(s, &s->next, ret_error);
+
+	if (r != 1)
+		return r;
+	if (s->start_ns == 0) {
+		s->start_ns = now_ns;
+		s->first_ns = s->next.timestamp_ns;
+	}
+
+	double after_ns = s->speed > 0 ? (double)(s->next.timestamp_ns - s->first_ns) / s->speed : 0;
+
+	s->has_next = after_ns > (double)(now_ns - s->start_ns);
+	*ret = s->next;
+	if (s->has_next)
+		*ret_due_ns = s->start_ns + (int64_t)MIN(after_ns, PLAY_AFTER_MAX);
+	return !s->has_next;
 }
 
 /* ------------------------------------------------------------------ made up */
@@ -367,7 +396,7 @@ int readings_next(struct reading_source *s, int64_t now_ns, struct fleet_reading
 	int r;
 
 	do
-		r = s->file ? next_line(s, ret, ret_error) : make_up(s, now_ns, ret, ret_due_ns);
+		r = s->file ? play(s, now_ns, ret, ret_due_ns, ret_error) : make_up(s, now_ns, ret, ret_due_ns);
 	while (r == WITHHELD);
 	return r;
 }

@@ -24,8 +24,9 @@ struct reading_error {
 	char text[256];
 };
 
-/* master: NULL under `auth: open`. A bad line is an error that names its number. */
-int readings_from_file(struct reading_source **ret, const char *path, const struct siphash_key *master,
+/* master: NULL under `auth: open`. A bad line is an error that names its number.
+ * speed: a reading is due when so many times its distance from the first one's time has passed; 0: all are, at once. */
+int readings_from_file(struct reading_source **ret, const char *path, double speed, const struct siphash_key *master,
 		       struct reading_error *ret_error);
 
 struct synthetic_options {

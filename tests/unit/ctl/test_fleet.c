@@ -50,7 +50,7 @@ static void server_open(struct server *s, const char *lines, struct fleet_option
 	options.seed = 1;
 	if (options.in_flight_max == 0)
 		options.in_flight_max = 16;
-	ASSERT_OK(readings_from_file(&s->source, s->path, NULL, &error));
+	ASSERT_OK(readings_from_file(&s->source, s->path, 0, NULL, &error));
 	ASSERT_OK(fleet_new(&s->fleet, &options, s->source));
 }
 

@@ -282,13 +282,42 @@ static void readings_of_a_file_are_changed_and_signed_anew(void)
 
 	CU_ASSERT_FATAL(file >= 0 && write(file, lines, strlen(lines)) == (ssize_t)strlen(lines));
 	close(file);
-	ASSERT_OK(readings_from_file(&s, path, NULL, &error));
+	ASSERT_OK(readings_from_file(&s, path, 0, NULL, &error));
 	ASSERT_OK(readings_inject(s, j, &error));
 	for (size_t i = 0; i < ARRAY_SIZE(want); i++) {
 		CU_ASSERT_EQUAL_FATAL(readings_next(s, 0, &r, &due_ns, &error), 1);
 		check_reading(&r, want[i].device, want[i].value);
 	}
 	CU_ASSERT_EQUAL(readings_next(s, 0, &r, &due_ns, &error), -ENODATA);
+	unlink(path);
+}
+
+static void a_file_that_is_played_is_due_in_its_own_time(void)
+{
+	static const char lines[] = "{\"timestamp_ns\":\"5000000000\",\"device_id\":\"a\",\"metrics\":{\"t\":1}}\n"
+				    "{\"timestamp_ns\":\"7000000000\",\"device_id\":\"b\",\"metrics\":{\"t\":2}}\n"
+				    "{\"timestamp_ns\":\"6000000000\",\"device_id\":\"a\",\"metrics\":{\"t\":3}}\n";
+	char path[] = "/tmp/sluice-inject-XXXXXX";
+	int file = mkstemp(path);
+	struct reading_error error = { "" };
+	struct fleet_reading r;
+	int64_t due_ns = 0, start_ns = 100;
+	SOURCE;
+
+	CU_ASSERT_FATAL(file >= 0 && write(file, lines, strlen(lines)) == (ssize_t)strlen(lines));
+	close(file);
+	ASSERT_OK(readings_from_file(&s, path, 4, NULL, &error));
+	CU_ASSERT_EQUAL_FATAL(readings_next(s, start_ns, &r, &due_ns, &error), 1);
+	check_reading(&r, "a", 1);
+	for (int i = 0; i < 2; i++) {
+		CU_ASSERT_EQUAL(readings_next(s, start_ns + NS_PER_S / 2 - 1, &r, &due_ns, &error), 0);
+		CU_ASSERT_EQUAL(due_ns, start_ns + NS_PER_S / 2); /* two seconds at four times their speed */
+	}
+	CU_ASSERT_EQUAL_FATAL(readings_next(s, due_ns, &r, &due_ns, &error), 1);
+	check_reading(&r, "b", 2);
+	CU_ASSERT_EQUAL_FATAL(readings_next(s, due_ns, &r, &due_ns, &error), 1); /* an older one is due already */
+	check_reading(&r, "a", 3);
+	CU_ASSERT_EQUAL(readings_next(s, INT64_MAX, &r, &due_ns, &error), -ENODATA);
 	unlink(path);
 }
 
@@ -333,4 +362,5 @@ TESTS("inject", T(what_is_asked_for_is_understood), T(what_is_wrong_is_named), T
       T(a_drift_grows_up_to_its_size), T(a_flatline_keeps_the_value_that_it_begins_with),
       T(noise_stays_within_its_size_and_has_the_metrics_decimals), T(silence_withholds_a_device_and_no_other),
       T(the_seed_chooses_as_many_devices_as_are_asked_for), T(readings_of_a_file_are_changed_and_signed_anew),
-      T(made_up_readings_are_changed_too), T(a_made_up_device_that_does_not_exist_is_an_error))
+      T(a_file_that_is_played_is_due_in_its_own_time), T(made_up_readings_are_changed_too),
+      T(a_made_up_device_that_does_not_exist_is_an_error))
