@@ -25,11 +25,18 @@ static enum anomaly_step begin(struct anomaly *a, int64_t onset_ns, enum detecto
 
 enum anomaly_step anomaly_update(struct anomaly *a, double threshold, int64_t time_ns, const struct detection *found)
 {
+	double score = detector_weekly(found, found->score);
+
 	if (!a->active)
-		return found->score > 0 && found->score >= threshold ?
+		return score > 0 && score >= threshold ?
 			       begin(a, time_ns, found->kind, found->direction, found->score) : ANOMALY_NOTHING;
 	a->worst = MAX(a->worst, found->score);
-	a->quiet = is_still_unusual(found->unusual, threshold) ? 0 : a->quiet + 1;
+
+	/* A spike is over when values are as before, although the series has been rougher of late. */
+	bool brief = a->kind == DETECTOR_SPIKE || a->kind == DETECTOR_SEASONAL || a->kind == DETECTOR_RHYTHM;
+	double unusual = detector_weekly(found, brief ? found->unusual_now : found->unusual);
+
+	a->quiet = is_still_unusual(unusual, threshold) ? 0 : a->quiet + 1;
 	if (a->quiet < ANOMALY_QUIET_VALUES)
 		return ANOMALY_NOTHING;
 	a->active = 0;

@@ -1,33 +1,34 @@
-/* A spike detector in 72 bytes a series, of operations that IEEE 754 rounds the same way everywhere.
+/* Many simple views of one series, each with a tail of its own, and a vote.
  *
- * Level and spread.  Exponentially weighted mean (gain 1/8: it follows a slow wave) and mean absolute deviation (gain
- * 1/32), both plain averages until those gains are reached.  Each value is winsorised before it is learned: it counts
- * with at most three deviations (P. Huber, "Robust estimation of a location parameter", 1964), so a spike hardly
- * moves either.  After a shift of the level the deviation still grows by 1/16 a value and the mean follows by 3/8 of a
- * deviation, so that a lasting shift is accepted after some ten values instead of being reported for ever.
+ * Aspects.  A look at a value yields some numbers that are never negative and, but for a few, in units of the series'
+ * usual deviation: how far the value is off the level, off the day's, the week's and the cycle's profile; how far the
+ * levels of some time are from those of a longer one; how rough the series has been of late; how long the value was in
+ * coming.  detector_parameters.def has the table.  Levels and deviations are exponentially weighted, plain averages
+ * until their gains are reached.
  *
- * Floor.  A sensor that reports tenths of a degree may be constant for days, and its deviation goes to zero; one step
- * of its resolution is then no news.  So the deviation is never taken for less than the smallest step between two
- * values that was seen.  While all values were equal there is no scale at all, and the first other value is learned, not
- * reported.
+ * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
+ * evidence, in nats (tails.h).  So is a record: more than ever.
  *
- * Score.  z = |value - mean| / deviation.  How improbable a large z is depends on the series, so its tail is
- * learned as in peaks over threshold (Siffer et al., "Anomaly Detection in Streams with Extreme Value Theory", KDD
- * 2017), in its simplest form, an exponential tail: the share of values with z > 2, and their mean excess over 2.
+ * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect's evidence
+ * counts up to `vote` nats only, little more than that it is in the tail at all, and aspects that agree count for more:
+ * the votes are added as squares.  What is far out in the tail of the value's own aspects adds little by little, and what
+ * is beyond all doubt in full.  Values beyond the range of all before them, and runs of equal values longer than chance
+ * makes them, are evidence of their own kind.
  *
- *     P(z) = share * exp(-(z - 2) / excess),     score = 1 - sqrt(P)
+ * Gate.  An event is told once: evidence of votes must exceed most of that which was told last, less and less of it as
+ * time goes.  What is beyond all doubt passes.
  *
- * A Gaussian's tail falls faster than an exponential one, so for noise P is an overestimate: score 0.999 is reached
- * at about 6.5 standard deviations.  It begins with excess = 1, which is more cautious than Gaussian noise deserves,
- * and an outlier teaches at most five times the excess known so far; of a run of anomalous values only the first is
- * learned here.
+ * Score.  R = alarms_at_zero * exp(-nats_a_unit * evidence) is how often series without anomalies have as much evidence
+ * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
  *
- * An anomaly ends when a value is ten times less remarkable (1 - score) than the threshold demands: without that
- * margin, a score near the threshold would raise and clear with each value.
+ * Robustness.  The slow level and the profiles learn a value with at most `clip` deviations; the fast level does not
+ * follow an outlier that stands alone.  In a series that hardly ever moves, one step of its resolution is no news.
+ * After a gap the fast level begins anew.  A counter is taken as the series of its increments.
  *
- * exp() is computed here because the last bit of libm's differs between versions, and a score decides what is stored.
+ * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
+ * versions, and a score decides what is stored.
  *
- * Cost: about 20 ns a value.
+ * Cost: below 1 KiB a series; most of the time goes into the tails, four at a time.
  */
 #include "analytics/detector.h"
 
@@ -35,139 +36,552 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/clock.h"
-#include "base/macros.h"
+#include "analytics/portable_math.h"
 
-#define MEAN_GAIN (1.0 / 8)
-#define DEVIATION_GAIN (1.0 / 32)
-#define DEVIATIONS_MAX 3.0 /* a value is learned with at most so many */
-#define FIRST_VALUES 5     /* before so many there is no spread to speak of: nothing is cut */
+#define VALUE_MAX 1e30 /* differences, their multiples and quotients stay finite, also as floats */
+#define STEP_SMALLEST 1e-30
+#define LEARN_ALL 20    /* values that are learned as they come */
+#define STUCK_LEAST 8   /* equal values in a row that are no news */
+#define STUCK_CHANGES 30
+#define BAND_NATS 2.0
+#define COUNTER_RISES 256 /* in a row, from the first value on */
+#define NEVER UINT32_MAX
+#define SILENT_LEAST 5.0  /* intervals */
+#define SILENT_MOST 1e4
+#define INTERVAL_GAIN 0.01
+#define INTERVAL_MOST 4  /* usual ones: a longer one is learned as that */
+#define GAP 20           /* usual intervals: what was just before no longer says what comes now */
+#define OUTLIER 10       /* recent deviations, likewise */
+#define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
+#define FAR_RATIO 1e6    /* no deviation counts more than that */
 
-#define TAIL_FROM 2.0 /* deviations */
-#define TAIL_SHARE_GAIN (1.0 / 256)
-#define TAIL_EXCESS_GAIN (1.0 / 32)
-#define TAIL_EXCESS_MAX 5.0 /* an excess is learned with at most so many times the one known */
-#define TAIL_EXCESS_LEAST 0.1
-#define TAIL_SHARE_FIRST 0.1
-#define TAIL_EXCESS_FIRST 1.0
+/* tests/bench/tune.py builds this file with constants that it can change. */
+#ifdef DETECTOR_TUNABLE
+#define CONSTANT
+#else
+#define CONSTANT static const
+#endif
 
-#define WEEK_NS (7.0 * 24 * 3600 * NS_PER_S)
-#define SILENT_INTERVALS 10
-#define VALUE_MAX 1e300 /* differences and their multiples stay finite */
+struct detector_parameters {
+#define PARAMETER(name, value, least, most, what) double name;
+#define ASPECT(name, weight, record, kind, what)
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+};
 
-_Static_assert(sizeof(struct detector) == 80, "state is stored and copied as bytes");
+enum range {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what)
+#define RANGE(name, weight, kind, what) RANGE_##name,
+#include "analytics/detector_parameters.def"
+	RANGES
+};
+
+CONSTANT struct detector_parameters detector_p = {
+#define PARAMETER(name, value, least, most, what) .name = value,
+#define ASPECT(name, weight, record, kind, what)
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+};
+
+CONSTANT double detector_weight[DETECTOR_ASPECTS] = {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what) weight,
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+};
+
+CONSTANT double detector_record_weight[DETECTOR_ASPECTS] = {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what) record,
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+};
+
+CONSTANT double detector_range_weight[RANGES] = {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what)
+#define RANGE(name, weight, kind, what) weight,
+#include "analytics/detector_parameters.def"
+};
+
+static const uint8_t kind_of_aspect[DETECTOR_ASPECTS] = {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what) DETECTOR_##kind,
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+};
+
+static const uint8_t kind_of_range[RANGES] = {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what)
+#define RANGE(name, weight, kind, what) DETECTOR_##kind,
+#include "analytics/detector_parameters.def"
+};
+
+#define P detector_p
+
+_Static_assert(sizeof(struct detector) <= 1024, "a series costs at most 1 KiB");
+
+static bool is_power_of_2(uint32_t n)
+{
+	return n > 0 && (n & (n - 1)) == 0;
+}
+
+/* One value on its way through the detector. */
+struct look {
+	int64_t time_ns;
+	double value;
+	double n;         /* values before it */
+	double step;      /* that is no news: of a series that hardly ever moves by more; or 0 */
+	double deviation; /* the series' usual one; 0: there is none yet */
+	double inverse;
+	bool ready;       /* tails are learned */
+	float number[TAILS], evidence[TAILS], record[TAILS];
+	double range[RANGES];
+	float off[TAILS], beyond[RANGES]; /* signed: which way; where there is evidence */
+	bool any;                         /* an aspect has evidence */
+};
 
 void detector_init(struct detector *d)
 {
 	memset(d, 0, sizeof(*d));
-	d->tail_share = TAIL_SHARE_FIRST;
-	d->tail_excess = TAIL_EXCESS_FIRST;
-	d->last_ns = INT64_MIN;
+	tails_init(&d->tails);
+	for (int i = 0; i < DAY_BINS; i++)
+		d->day[i] = NAN;
+	for (int i = 0; i < WEEK_BINS; i++)
+		d->week[i] = NAN;
+	for (int i = 0; i < CYCLE_BINS; i++)
+		d->cycle.bin[i] = NAN;
 }
 
-/* exp(-x) for x >= 0: Taylor of degree 5 at x / 1024, ten times squared.  Relative error below 1e-9 up to x = 30,
- * where scores are decided. */
-static double exp_negative(double x)
+/* A plain average until its gain is reached. */
+static inline double gain_of(double least, double n)
 {
-	if (!(x < 700))
-		return 0;
-
-	double t = x / 1024, e = 1 - t * (1 - t / 2 * (1 - t / 3 * (1 - t / 4 * (1 - t / 5))));
-
-	for (int i = 0; i < 10; i++)
-		e *= e;
-	return e;
+	return n * least >= 1 ? least : MAX(1 / (n + 1), least);
 }
 
-/* In deviations; 0 while there is no scale. */
-static double distance_of(const struct detector *d, double value)
+static inline int8_t sign_of(double x)
 {
-	double scale = MAX(d->deviation, d->resolution);
-
-	return scale > 0 ? fabs(value - d->mean) / scale : 0;
+	return (int8_t)((x > 0) - (x < 0));
 }
 
-/* Values a week, from those seen so far. */
-static double per_week(const struct detector *d)
+/* off: signed, in the values' unit; per: 1 / what it is measured in. */
+static inline void see(struct look *l, enum detector_aspect a, double off, double per)
 {
-	double span_ns = (double)(d->last_ns - d->first_ns);
-
-	return span_ns > 0 ? WEEK_NS / span_ns * (d->seen - 1) : WEEK_NS / NS_PER_S;
+	l->off[a] = (float)off;
+	l->number[a] = (float)(MIN(MAX(fabs(off) - l->step, 0.0) * per, FAR_RATIO) + P.tail_floor);
 }
 
-static double score_of(const struct detector *d, double distance)
+/* How far x is beyond a range, which then reaches to it. */
+static void see_range(struct look *l, enum range r, double x, double *high, double *low, bool counts)
 {
-	if (d->seen < DETECTOR_WARMUP || distance <= TAIL_FROM)
-		return 0;
-	return 1 / (1 + per_week(d) * d->tail_share * exp_negative((distance - TAIL_FROM) / d->tail_excess));
-}
+	double beyond = x > *high ? x - *high : x < *low ? x - *low : 0;
 
-static void learn_tail(struct detector *d, double distance)
-{
-	bool beyond = distance > TAIL_FROM;
-
-	d->tail_share += TAIL_SHARE_GAIN * ((beyond ? 1 : 0) - d->tail_share);
-	if (!beyond)
+	if (beyond == 0)
 		return;
-
-	double excess = MIN(distance - TAIL_FROM, TAIL_EXCESS_MAX * d->tail_excess);
-
-	d->tail_excess = MAX(d->tail_excess + TAIL_EXCESS_GAIN * (excess - d->tail_excess), TAIL_EXCESS_LEAST);
+	if (counts && fabs(beyond) > l->step) {
+		l->beyond[r] = (float)beyond;
+		l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) /
+						      (*high - *low + P.range_floor * l->deviation));
+	}
+	*high = MAX(*high, x);
+	*low = MIN(*low, x);
 }
 
-static void learn_value(struct detector *d, double value)
+static double clipped(const struct look *l, double off)
 {
-	double step = fabs(value - d->last), count = d->seen + 1.0;
+	double most = P.clip * l->deviation;
 
-	if (step > 0 && (d->resolution == 0 || step < d->resolution))
-		d->resolution = step;
+	return l->n > LEARN_ALL ? CLAMP(off, -most, most) : off;
+}
 
-	double most = DEVIATIONS_MAX * MAX(d->deviation, d->resolution), off = value - d->mean;
+/* ------------------------------------------------------------------ what the seasons say */
 
-	if (d->seen >= FIRST_VALUES)
-		off = CLAMP(off, -most, most);
-	/* The first value has no deviation, so there is one deviation fewer than there are values. */
-	d->deviation += MAX(DEVIATION_GAIN, 1 / (count - 1)) * (fabs(off) - d->deviation);
-	d->mean += MAX(MEAN_GAIN, 1 / count) * off;
-	d->last = value;
+static double gain_of_bin(const struct detector *d, const struct look *l, int64_t period_ns, double least)
+{
+	return gain_of(least, (double)((l->time_ns - d->first_ns) / period_ns));
+}
+
+static void see_week(struct detector *d, struct look *l, double off)
+{
+	float *bin = &d->week[season_bin(l->time_ns, NS_PER_WEEK, WEEK_BINS)];
+
+	if (!isnan(*bin)) {
+		off -= *bin;
+		d->week_mid += P.gain_mid * (off - d->week_mid);
+		d->week_short += P.gain_short * (off - d->week_short);
+		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
+		see(l, ASPECT_WEEK_SHIFT, d->week_short, l->inverse);
+		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week, l->ready);
+	}
+	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
+}
+
+static void see_day(struct detector *d, struct look *l)
+{
+	float *bin = &d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
+	double off = l->value - d->base;
+
+	if (!isnan(*bin)) {
+		off -= *bin;
+
+		double late = off - d->day_mid * P.season_follow;
+
+		see(l, ASPECT_SEASON, late, l->inverse);
+		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
+		d->deviation_day += gain_of(P.gain_slow, l->n) * (fabs(late) - d->deviation_day);
+		d->day_mid += P.gain_mid * (off - d->day_mid);
+		d->day_short += P.gain_short * (off - d->day_short);
+		see(l, ASPECT_SEASON_SHIFT, d->day_short, l->inverse);
+		see_week(d, l, off);
+	}
+	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+}
+
+static void see_cycle(struct detector *d, struct look *l)
+{
+	if (cycle_is_known(&d->cycle)) {
+		float *bin = &d->cycle.bin[cycle_bin(&d->cycle, l->time_ns)];
+		double off = l->value - d->base;
+
+		if (!isnan(*bin)) {
+			off -= *bin;
+			see(l, ASPECT_CYCLE, off - d->cycle_mid * P.season_follow, l->inverse);
+			d->cycle_mid += P.gain_mid * (off - d->cycle_mid);
+		}
+		season_learn(bin, clipped(l, off), P.gain_cycle);
+	}
+	cycle_follow(&d->cycle, l->time_ns, (d->fast - d->slow) * l->inverse, d->interval);
+}
+
+/* ------------------------------------------------------------------ what the values say */
+
+static void see_levels(struct detector *d, struct look *l, double off)
+{
+	see(l, ASPECT_NOW, off, l->inverse);
+	see(l, ASPECT_NOW_LOCAL, off, 1 / (d->deviation_fast + P.local * l->deviation));
+	see_day(d, l);
+	d->shorter += gain_of(P.gain_short, l->n) * (l->value - d->shorter);
+	d->mid += gain_of(P.gain_mid, l->n) * (l->value - d->mid);
+	see(l, ASPECT_SHIFT, d->shorter - d->slow, l->inverse);
+	see(l, ASPECT_DRIFT, d->mid - d->longer, l->inverse);
+}
+
+static void see_roughness(struct detector *d, struct look *l, double off)
+{
+	d->rough += gain_of(P.gain_rough, l->n) * (fabs(off) - d->rough);
+	see(l, ASPECT_ROUGH, d->rough, l->inverse);
+
+	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
+
+	l->number[ASPECT_ROUGHER] = (float)ratio;
+	l->number[ASPECT_SMOOTHER] = (float)(1 / ratio);
+}
+
+/* If runs of equal values are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is
+ * as improbable as exp(-k ln n / longest).  It speaks when a run has doubled, so that each time is news. */
+static double stuck(struct detector *d, double value)
+{
+	if (value != d->last) {
+		d->equal_most = MAX(d->equal_most, d->equal);
+		d->equal = 0;
+		d->changes += d->changes < UINT32_MAX;
+		return 0;
+	}
+	d->equal += d->equal < UINT32_MAX;
+
+	uint32_t longest = d->equal_most + STUCK_LEAST;
+
+	if (d->changes < STUCK_CHANGES || d->equal < 2 * longest || d->equal % longest != 0 ||
+	    !is_power_of_2(d->equal / longest))
+		return 0;
+	return d->equal * portable_ln(d->changes) / longest;
+}
+
+static void see_rhythm(struct detector *d, struct look *l)
+{
+	double interval = (double)(l->time_ns - d->last_ns);
+
+	if (d->interval == 0) {
+		d->interval = interval;
+		return;
+	}
+
+	l->off[ASPECT_RHYTHM] = (float)(d->interval - interval);
+	l->number[ASPECT_RHYTHM] = (float)(MIN(MAX(interval, d->interval) / MIN(interval, d->interval) - 1, FAR_RATIO) + P.tail_floor);
+	d->interval += gain_of(INTERVAL_GAIN, l->n) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
+}
+
+static void learn(struct detector *d, struct look *l, double off)
+{
+	double most = OUTLIER * d->deviation_fast + l->deviation, slow = clipped(l, l->value - d->slow);
+
+	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(off), most) - d->deviation_fast);
+	/* One outlier is no level: it is followed when the next value is one as well. */
+	d->alone = fabs(off) > most && l->n > LEARN_ALL && !d->alone;
+	if (!d->alone)
+		d->fast += gain_of(P.gain_fast, l->n) * off;
+	d->deviation_slow += gain_of(P.gain_slow, l->n) * (fabs(slow) - d->deviation_slow);
+	d->slow += gain_of(P.gain_slow, l->n) * slow;
+	d->longer += gain_of(P.gain_long, l->n) * (l->value - d->longer);
+	d->last = l->value;
+	d->last_ns = l->time_ns;
 	d->seen += d->seen < UINT32_MAX;
+}
+
+/* ------------------------------------------------------------------ together */
+
+static bool learn_tails(struct detector *d, struct look *l)
+{
+	struct tails_gains gains = {
+		.q = (float)P.tail_share, .ln_q = (float)portable_ln(P.tail_share),
+		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
+		.m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
+	};
+
+	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
+}
+
+static bool is_of_the_moment(enum detector_kind kind)
+{
+	return kind == DETECTOR_SPIKE || kind == DETECTOR_SEASONAL || kind == DETECTOR_RHYTHM;
+}
+
+/* The evidence of all aspects together.  ret_moment: of those that look at this value alone. */
+static double votes(const struct look *l, double *ret_moment)
+{
+	double sum = 0, moment = 0;
+
+	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
+		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote);
+		double of_record = detector_record_weight[a] * MIN(l->record[a], P.vote);
+		double of_both = of_tail * of_tail + of_record * of_record;
+
+		sum += of_both;
+		moment += is_of_the_moment(kind_of_aspect[a]) ? of_both : 0;
+	}
+	for (int r = 0; r < RANGES; r++) {
+		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote);
+
+		sum += of_range * of_range;
+		moment += is_of_the_moment(kind_of_range[r]) ? of_range * of_range : 0;
+	}
+	*ret_moment = sqrt(moment);
+	return sqrt(sum);
+}
+
+/* What is far out in a tail counts without limit.  ret_beyond: what is beyond all doubt. */
+static double far_out(const struct look *l, double *ret_beyond)
+{
+	*ret_beyond = 0;
+	if (!l->any)
+		return 0;
+
+	double now = MAX(l->evidence[ASPECT_NOW_LOCAL] - P.far_from, 0.0);
+	double season = MAX(l->evidence[ASPECT_SEASON_LOCAL] - P.far_from, 0.0), other = 0;
+
+	for (int a = ASPECT_SHIFT; a < DETECTOR_ASPECTS; a++)
+		other = MAX(other, l->evidence[a] - P.far_from);
+
+	double far = MAX(now + P.far_season * season, P.far_other * other);
+
+	*ret_beyond = P.beyond * MAX(far - P.beyond_from, 0.0);
+	return P.far * far;
+}
+
+/* What speaks loudest. */
+static void tell_kind(const struct look *l, struct detection *ret)
+{
+	double most = 0;
+
+	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
+		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote) + P.far * l->evidence[a];
+		double speaks = MAX(of_tail, detector_record_weight[a] * MIN(l->record[a], P.vote));
+
+		if (speaks > most) {
+			most = speaks;
+			ret->kind = kind_of_aspect[a];
+			ret->direction = sign_of(l->off[a]);
+		}
+	}
+	for (int r = 0; r < RANGES; r++) {
+		double speaks = detector_range_weight[r] * MIN(l->range[r], P.vote);
+
+		if (speaks > most) {
+			most = speaks;
+			ret->kind = kind_of_range[r];
+			ret->direction = sign_of(l->beyond[r]);
+		}
+	}
+}
+
+/* The share of the last event's evidence that stands in the way of the next one: it opens with time. */
+static double through_gate(struct detector *d, double evidence)
+{
+	double age = d->gate_age / P.gate_values, stands = age < 1 ? d->gate * (1 - age * age) : 0;
+
+	if (evidence >= stands) {
+		d->gate = evidence;
+		d->gate_age = 0;
+	}
+	d->gate_age++;
+	return MAX(evidence - P.gate * stands, 0.0);
+}
+
+/* Evidence in units at which every series has as many alarms a week: one with more values needs more of it. */
+static double against_interval(const struct detector *d, double evidence)
+{
+	return evidence == 0 ? 0 : MAX(evidence + P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS), 0.0);
+}
+
+/* 1 / (1 + R), R = alarms a week. */
+static double score_of(double evidence)
+{
+	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-P.nats_a_unit * evidence)) : 0;
+}
+
+/* What is expected, and within which a value is usual: off by what a share of TAIL_SHARE / e^BAND_NATS exceeds. */
+static void expect(const struct detector *d, const struct look *l, struct detection *ret)
+{
+	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
+	bool seasonal = !isnan(day) && d->deviation_day < d->deviation_fast;
+	double unit = (seasonal ? d->deviation_day : d->deviation_fast) + P.local * l->deviation;
+	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
+	double band = isnan(d->tails.u[a]) ? 0 : portable_exp(d->tails.u[a] + BAND_NATS * (double)d->tails.m[a]) * unit;
+
+	ret->expected = seasonal ? d->base + day + d->day_mid * P.season_follow : d->fast;
+	ret->low = ret->expected - band;
+	ret->high = ret->expected + band;
+}
+
+static void first_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
+{
+	d->first_ns = d->last_ns = time_ns;
+	d->last = d->fast = d->shorter = d->mid = d->slow = d->longer = d->base = value;
+	d->high_value = d->low_value = d->high_short = d->low_short = value;
+	d->seen = 1;
+	ret->expected = ret->low = ret->high = value;
+}
+
+static void look_at(struct look *ret, const struct detector *d, int64_t time_ns, double value)
+{
+	ret->time_ns = time_ns;
+	ret->value = value;
+	ret->n = d->seen;
+	ret->step = d->deviation_slow < d->step ? d->step : 0;
+	ret->deviation = MAX(d->deviation_slow, d->step);
+	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
+	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
+	for (int i = 0; i < TAILS; i++)
+		ret->number[i] = NAN;
+	for (int r = 0; r < RANGES; r++)
+		ret->range[r] = 0;
+	ret->off[ASPECT_ROUGHER] = 1;
+	ret->off[ASPECT_SMOOTHER] = -1;
+}
+
+static void next_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
+{
+	double step = fabs(value - d->last);
+
+	if (step > STEP_SMALLEST && (d->step == 0 || step < d->step))
+		d->step = step;
+	if ((double)(time_ns - d->last_ns) > GAP * d->interval && d->seen > LEARN_ALL)
+		d->fast = value;
+
+	struct look l;
+	double off = value - d->fast, equal = stuck(d, value);
+
+	look_at(&l, d, time_ns, value);
+	expect(d, &l, ret);
+	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
+	see_levels(d, &l, off);
+	see_cycle(d, &l);
+	see_roughness(d, &l, off);
+	see_range(&l, RANGE_ALL, value, &d->high_value, &d->low_value, l.ready);
+	see_range(&l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l.ready);
+	see_rhythm(d, &l);
+	learn(d, &l, off);
+	if (!l.ready)
+		return;
+	l.any = learn_tails(d, &l);
+
+	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond);
+	double moment, evidence = warm * (votes(&l, &moment) + far);
+
+	beyond *= warm;
+
+	if (evidence > 0)
+		tell_kind(&l, ret);
+	if (P.stuck * equal > evidence + beyond) {
+		beyond = P.stuck * equal;
+		ret->kind = DETECTOR_FLATLINE;
+		ret->direction = 0;
+	}
+	evidence = against_interval(d, evidence);
+	ret->unusual = score_of(evidence + beyond);
+	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
+	ret->score = score_of(through_gate(d, evidence) + beyond);
+}
+
+/* Something that has only ever risen is a counter, and its increments are the series.  After a reset the increment is what
+ * the counter has come to since; one that falls to anything else is none after all.  Whatever it was taken for wrongly is
+ * forgotten. */
+static double without_counter(struct detector *d, double value)
+{
+	double before = d->counted, increment = value >= before ? value - before : value;
+
+	d->counted = value;
+	if (value < before && (!d->is_counter || value < 0 || value > before / 2)) {
+		if (d->is_counter)
+			detector_init(d);
+		d->rises = NEVER;
+		return value;
+	}
+	if (!d->is_counter && d->rises != NEVER && value > before && d->seen > 0 && ++d->rises == COUNTER_RISES) {
+		detector_init(d);
+		d->counted = value;
+		d->is_counter = 1;
+	}
+	return d->is_counter ? increment : value;
 }
 
 void detector_update(struct detector *d, int64_t time_ns, double value, struct detection *ret)
 {
 	must(isfinite(value));
-	*ret = (struct detection){ .expected = d->mean, .low = d->mean, .high = d->mean };
-	if (d->seen > 0 && time_ns < d->last_ns)
+	*ret = (struct detection){ .expected = d->fast, .low = d->fast, .high = d->fast };
+	if (d->seen > 0 && time_ns <= d->last_ns)
 		return;
-	d->last_ns = time_ns;
 	value = CLAMP(value, -VALUE_MAX, VALUE_MAX);
-	if (d->seen == 0) {
-		d->mean = d->last = value;
-		d->first_ns = time_ns;
-		d->seen = 1;
-		ret->expected = ret->low = ret->high = value;
-		return;
+
+	double before = d->counted, number = without_counter(d, value);
+
+	if (d->seen == 0)
+		first_value(d, time_ns, number, ret);
+	else
+		next_value(d, time_ns, number, ret);
+	if (d->is_counter) {
+		ret->expected += before;
+		ret->low += before;
+		ret->high += before;
 	}
-
-	double distance = distance_of(d, value), band = 4 * MAX(d->deviation, d->resolution);
-
-	ret->low = d->mean - band;
-	ret->high = d->mean + band;
-	ret->unusual = score_of(d, distance);
-	ret->score = d->before > 0.5 ? 0 : ret->unusual;
-	ret->kind = ret->unusual > 0 ? DETECTOR_SPIKE : DETECTOR_NONE;
-	ret->direction = (int8_t)((value > d->mean) - (value < d->mean));
-	if (d->seen >= DETECTOR_WARMUP && (d->before <= 0.5 || ret->unusual <= 0.5))
-		learn_tail(d, distance);
-	d->before = ret->unusual;
-	learn_value(d, value);
 }
+
+/* ------------------------------------------------------------------ for those who decide */
 
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)
 {
-	if (d->seen < DETECTOR_WARMUP)
+	float u = d->tails.u[ASPECT_RHYTHM], m = d->tails.m[ASPECT_RHYTHM];
+
+	if (isnan(u) || d->interval == 0)
 		return INT64_MAX;
-	return d->last_ns + SILENT_INTERVALS * ((d->last_ns - d->first_ns) / (d->seen - 1));
+
+	double a_week = NS_PER_WEEK / d->interval;
+	double nats = portable_ln(MAX(a_week / false_alarms_per_week, 1.0)) + portable_ln(P.tail_share);
+	double intervals = 1 + portable_exp(u + m * MAX(nats, 0.0));
+
+	return d->last_ns + (int64_t)(CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval);
 }
 
 static const char *const kinds[DETECTOR_KINDS] = {

@@ -1,15 +1,16 @@
 /* A strictly causal detector of anomalies in one series: O(1) memory and time a value, one configuration for every
- * series.
+ * series.  docs/anomalies.md explains it with pictures.
  *
  *     detector_init(&d);
  *     detector_update(&d, time_ns, value, &found);   for each value, in the order of time
  *
- * Score.  Each value is compared with what was seen before it.  How often a series like this one would show as much by
- * itself is R, in times a week; the score is 1 / (1 + R): 0.5 once a week, 0.98 about once a year.  So a threshold is
- * said as a rate of false alarms, detector_threshold(), and means the same for every series.
+ * Score.  Each value is compared with what was seen before it.  R is how often a series shows as much by itself in 2016
+ * values, a week of one every five minutes; the score is 1 / (1 + R).  So it compares series whatever their interval.
+ * detector_weekly() makes it a week of the series' own values, and a threshold there is a rate of false alarms:
+ * detector_threshold().
  *
  * The score belongs to the beginning: an anomaly that lasts scores high when it begins and hardly afterwards.
- * `unusual` is the same measure without that, and stays up while the anomaly lasts; anomaly.h makes one event of both.
+ * `unusual` is the same measure without that, and stays up while the anomaly lasts; anomaly.h makes one event of them.
  *
  * Scale and shift of a series change neither.  State is plain bytes: a copy of it gives the same future, bit for bit.
  * Threads: none; one owner a state.
@@ -19,10 +20,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "analytics/season.h"
+#include "analytics/tails.h"
+
 /* Nothing is reported before so many values. */
 #define DETECTOR_WARMUP 20
 /* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
-#define DETECTOR_VERSION 2
+#define DETECTOR_VERSION 3
 
 enum detector_kind {
 	DETECTOR_NONE,
@@ -39,33 +43,57 @@ enum detector_kind {
 
 struct detection {
 	double score;   /* 0..1 */
-	double unusual; /* 0..1 */
+	double unusual, unusual_now; /* 0..1; the latter of this value alone, without what is slow to forget */
+	double density; /* values of the series a week, in 2016 */
 	double expected, low, high; /* what was expected before the value was seen, and the band of what is usual */
 	enum detector_kind kind;    /* of the score, or else of what is unusual */
 	int8_t direction;           /* -1 below what is usual, 1 above, 0 neither */
 };
 
+enum detector_aspect {
+#define PARAMETER(name, value, least, most, what)
+#define ASPECT(name, weight, record, kind, what) ASPECT_##name,
+#define RANGE(name, weight, kind, what)
+#include "analytics/detector_parameters.def"
+	DETECTOR_ASPECTS
+};
+
+/* See detector.c; lengths of time in ns. */
 struct detector {
-	double mean, deviation;
-	uint32_t seen;
 	int64_t first_ns, last_ns;
-	double last;                    /* the newest value */
-	double resolution;              /* smallest step between two values so far; 0: all were equal */
-	double tail_share, tail_excess; /* of the large deviations, see detector.c */
-	double before;                  /* what the value before this one was, as `unusual` */
+	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
+	double base;                            /* the first value: bins are offsets from it */
+	double interval;                        /* usual */
+	double high_value, low_value, high_short, low_short;
+	double step; /* smallest between two values so far; 0: all were equal */
+	double deviation_slow, deviation_fast, deviation_day, rough;
+	double day_mid, day_short, week_mid, week_short, high_week, low_week, cycle_mid;
+	double gate, gate_age;
+	double counted; /* the value, of a counter, that an increment is from */
+	uint32_t seen, changes, equal, equal_most, rises;
+	uint16_t is_counter, alone;
+	struct tails tails;
+	struct cycle cycle;
+	float day[DAY_BINS], week[WEEK_BINS];
 };
 
 void detector_init(struct detector *d);
-/* time_ns must not go back: an older value gives score 0 and changes nothing.  value: finite. */
+/* A value that is not newer than the last one gives score 0 and changes nothing.  value: finite. */
 void detector_update(struct detector *d, int64_t time_ns, double value, struct detection *ret);
 
 /* When the series counts as silent if no value comes until then; INT64_MAX while its rhythm is unknown. */
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week);
 
-/* The score that corresponds to so many false alarms a week and series. */
+/* The weekly score that corresponds to so many false alarms a week and series. */
 static inline double detector_threshold(double false_alarms_per_week)
 {
 	return 1 / (1 + false_alarms_per_week);
+}
+
+/* A detection's score, or `unusual`, for a week of its own series. */
+static inline double detector_weekly(const struct detection *found, double score)
+{
+	return score > 0 ? 1 / (1 + (1 - score) / score * found->density) : 0;
 }
 
 /* "spike", "level-shift", ...; "none". */

@@ -25,6 +25,8 @@
 #define NS_PER_MS 1000000LL
 #define NS_PER_S 1000000000LL
 #define NS_PER_MIN (60 * NS_PER_S)
+#define NS_PER_DAY (24 * 60 * NS_PER_MIN)
+#define NS_PER_WEEK (7 * NS_PER_DAY)
 
 __attribute__((noreturn, cold)) void must_failed(const char *condition, const char *file, int line);
 #define must(condition) \

@@ -7,7 +7,6 @@
 #include "codec/decimal.h"
 #include "ctl/detect_text.h"
 
-#define WEEK_NS (7.0 * 86400 * NS_PER_S)
 
 void detect_out_done(struct detect_out *o)
 {
@@ -118,7 +117,7 @@ static void list_row(struct detect_out *o, const struct series_row *row, const s
 
 static void append_totals(struct detect_out *o)
 {
-	double weeks = (double)(o->last_ns - o->first_ns) / WEEK_NS;
+	double weeks = (double)(o->last_ns - o->first_ns) / NS_PER_WEEK;
 
 	buf_printf(&o->text, "%llu values, %llu alerts, ", (unsigned long long)o->values,
 		   (unsigned long long)o->alerts);

@@ -120,7 +120,7 @@ void detect_text_why(struct buf *b, const struct detection *found, double value)
 	buf_printf(b, "%s: %s: ", detector_kind_name(found->kind), what_is(found));
 	append_place(b, found, value);
 	buf_append_str(b, "; a series like this shows as much by itself ");
-	detect_text_rate(b, found->score);
+	detect_text_rate(b, detector_weekly(found, found->score));
 }
 
 void detect_text_why_silent(struct buf *b, int64_t last_ns, int64_t now_ns, double false_alarms_per_week)

@@ -102,7 +102,7 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 		.newest = point,
 		.low = CLAMP(found->low, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
 		.high = CLAMP(found->high, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
-		.score = found->score,
+		.score = detector_weekly(found, found->score),
 		.active = active,
 	};
 

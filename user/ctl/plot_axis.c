@@ -68,7 +68,6 @@ unsigned axis_values(double low, double high, unsigned most, struct axis_tick re
 
 /* ------------------------------------------------------------------ times */
 
-#define DAY_NS (86400 * NS_PER_S)
 
 enum unit { FIXED, MONTHS, YEARS };
 
@@ -102,12 +101,12 @@ static struct time_step choose_step(double span_ns, unsigned most)
 				return (struct time_step){ FIXED, digit * power, 0 };
 	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
 		if ((double)(fixed[i] * NS_PER_S) >= least_ns)
-			return (struct time_step){ FIXED, fixed[i] * NS_PER_S, fixed[i] % 604800 ? 0 : 4 * DAY_NS };
+			return (struct time_step){ FIXED, fixed[i] * NS_PER_S, fixed[i] % 604800 ? 0 : 4 * NS_PER_DAY };
 	for (size_t i = 0; i < ARRAY_SIZE(months); i++)
-		if ((double)(months[i] * 30 * DAY_NS) >= least_ns)
+		if ((double)(months[i] * 30 * NS_PER_DAY) >= least_ns)
 			return (struct time_step){ MONTHS, months[i], 0 };
 
-	int years = (int)round_up_125(MAX(least_ns / (365.0 * DAY_NS), 1.0));
+	int years = (int)round_up_125(MAX(least_ns / (365.0 * NS_PER_DAY), 1.0));
 
 	return (struct time_step){ YEARS, years, 0 };
 }
@@ -154,7 +153,7 @@ static void label_time(const struct time_step *step, struct axis_tick *tick)
 	} else if (step->unit == MONTHS) {
 		label = "%b";
 		context = "%Y";
-	} else if (step->n >= DAY_NS) {
+	} else if (step->n >= NS_PER_DAY) {
 		label = "%-d %b";
 		context = "%Y";
 	} else if (step->n < NS_PER_MIN) {

@@ -1,0 +1,48 @@
+/* How unusual numbers are among those before them: streaming estimates of the tails of TAILS distributions side by side,
+ * 16 bytes each.
+ *
+ * Numbers are positive, and their logarithm x is looked at, so that the tail is that of a power law: above its threshold
+ * u, which a share q of the numbers exceeds, the excess over u is exponential with mean m (B. Hill, "A simple general
+ * approach to inference about the tail of a distribution", 1975).
+ *
+ *     P(x) = q exp(-(x - u) / m),   evidence = -ln P: nats, 0 below u
+ *
+ * u is followed by stochastic approximation (H. Robbins, S. Monro, 1951): up by (1 - q) steps when it is exceeded, down
+ * by q steps when it is not, a step being 1 / (n density at u), and q / m the density there.  It is a plain quantile at
+ * first, and later one that forgets.  An excess is learned with at most `most` means: what is far out does not hide the
+ * next one.
+ *
+ * A record is what exceeds everything before it, in the same logarithmic unit; the highest so far fades slowly.
+ *
+ * All tails are updated in one pass of vector instructions (GCC's and Clang's vector extensions: each lane is rounded as
+ * IEEE 754 says, so that every machine has the same bits).  A NaN leaves its tail as it was.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+#define TAILS 16 /* a multiple of 4 */
+
+struct tails {
+	float u[TAILS], m[TAILS]; /* u: NaN before the first number */
+	float top[TAILS];         /* the highest so far */
+	float n[TAILS];           /* numbers so far, up to TAILS_N_MOST */
+};
+
+#define TAILS_YOUNG 20 /* numbers, before which nothing is evidence */
+#define TAILS_N_MOST 1e6f
+
+struct tails_gains {
+	float q, ln_q;
+	float gain_u, gain_m; /* least ones */
+	float prior;          /* the first mean excess counts as so many */
+	float m_first;
+	float most; /* mean excesses that one is learned with */
+	float fade; /* of a record, a number */
+};
+
+void tails_init(struct tails *t);
+/* numbers: positive, normal, finite, or NaN. Evidence and record of each, 0 where there is none;
+ * whether there is any. */
+bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
+		  float ret_record[TAILS]);
