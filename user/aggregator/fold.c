@@ -222,6 +222,8 @@ static int look_at_value(struct state *s, struct series *series, const struct wi
 	}
 	series->last_ns = decision->start_ns;
 	detector_update(&series->detector, decision->start_ns, mean, &found);
+	if (heard == ANOMALY_CLEARED)
+		anomaly_after_silence(&found);
 	step = anomaly_update(&series->anomaly, detector_threshold(s->options.false_alarms_per_week), decision->start_ns,
 			      &found);
 	if (r < 0 || step == ANOMALY_NOTHING || !ours)

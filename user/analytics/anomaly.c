@@ -57,3 +57,9 @@ enum anomaly_step anomaly_heard(struct anomaly *a)
 	a->active = 0;
 	return ANOMALY_CLEARED;
 }
+
+void anomaly_after_silence(struct detection *found)
+{
+	if (found->kind == DETECTOR_RHYTHM)
+		found->score = found->unusual = found->unusual_now = 0;
+}

@@ -29,3 +29,6 @@ enum anomaly_step anomaly_update(struct anomaly *a, double threshold, int64_t ti
 enum anomaly_step anomaly_silent(struct anomaly *a, int64_t last_ns);
 /* Before anomaly_update(): a value has come. CLEARED when that ends a silence. */
 enum anomaly_step anomaly_heard(struct anomaly *a);
+/* Of the value that ended a silence, before anomaly_update(): that it is late has been told.  If that is the most that
+ * there is to say of it, it is nothing. */
+void anomaly_after_silence(struct detection *found);

@@ -49,17 +49,22 @@ static int flush(struct detect *d, size_t least)
 
 static void take_row(struct detect *d, const struct series_row *row)
 {
-	struct detection found;
+	struct detection found, judged;
 
 	if (row->fault != SERIES_FINE) {
 		detect_out_skipped(&d->out, row);
 		return;
 	}
-	if (anomaly_heard(&d->anomaly) == ANOMALY_CLEARED)
+	bool heard = anomaly_heard(&d->anomaly) == ANOMALY_CLEARED;
+
+	if (heard)
 		detect_out_heard(&d->out, row->time_ns);
 	detector_update(&d->detector, row->time_ns, row->number, &found);
+	judged = found;
+	if (heard)
+		anomaly_after_silence(&judged);
 
-	enum anomaly_step step = anomaly_update(&d->anomaly, d->threshold, row->time_ns, &found);
+	enum anomaly_step step = anomaly_update(&d->anomaly, d->threshold, row->time_ns, &judged);
 
 	detect_out_row(&d->out, row, &found, step);
 	if (d->plot)

@@ -19,7 +19,7 @@
 #include "ctl/commands.h"
 #include "net/loader.h"
 
-#define SECONDS_DEFAULT 75.0           /* a whole minute and what makes it final lie within, whenever it starts */
+#define SECONDS_DEFAULT 80.0           /* a whole minute and what makes it final lie within, whenever it starts; and a spike */
 #define LOOK_NS (NS_PER_S / 2)
 #define QUIET_NS (60 * NS_PER_S)       /* how long the tiers may take to come to rest */
 #define FINAL_NS (75 * NS_PER_S)       /* and how long to wait for a final window after that */

@@ -38,7 +38,8 @@ static bool is_looked_at(const struct look *l, uint32_t m)
 	return l->refs[m] != WATCHED_NONE && isfinite(l->values[m]);
 }
 
-static void look(struct shard *s, struct look *l)
+/* after_silence: this reading ended one. */
+static void look(struct shard *s, struct look *l, bool after_silence)
 {
 	double threshold = detector_threshold(s->region->settings->regional_false_alarms_per_week);
 	int64_t time_ns = l->f->block.timestamp_ns[l->i];
@@ -50,6 +51,8 @@ static void look(struct shard *s, struct look *l)
 		struct watched *w = watched_at(&s->detectors, l->refs[m]);
 
 		detector_update(&w->detector, time_ns, l->values[m], &l->found[m]);
+		if (after_silence)
+			anomaly_after_silence(&l->found[m]);
 
 		enum anomaly_step step = anomaly_update(&w->anomaly, threshold, time_ns, &l->found[m]);
 
@@ -215,8 +218,7 @@ int event_fold(struct shard *s, const struct flight *f, uint32_t i, uint32_t set
 
 	struct watch *w = watch_at(&s->detectors, s->devices.list[device].watch);
 
-	silence_heard(s, f, i, now_ns);
-	look(s, &l);
+	look(s, &l, silence_heard(s, f, i, now_ns));
 	w->anomalous += l.raised - l.cleared;
 	if (w->anomalous > 0 && l.active == 0)
 		forget_overdue(s, w, f->block.timestamp_ns[i]);

@@ -143,8 +143,8 @@ int page_note(struct shard *s, uint32_t device, int64_t timestamp_ns, uint64_t h
 
 /* A reading that is new and in time, for the detectors of its device. 0 or -ENOMEM. */
 int event_fold(struct shard *s, const struct flight *f, uint32_t i, uint32_t set, int64_t now_ns);
-/* A reading of a device that has a watch: ends its silence. */
-void silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns);
+/* A reading of a device that has a watch: ends its silence; whether there was one. */
+bool silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns);
 /* A reading behind the watermark. */
 void silence_heard_late(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns);
 /* The watermark was at before_ns. */

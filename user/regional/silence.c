@@ -113,7 +113,7 @@ static struct watch *take_sign(struct shard *s, const struct flight *f, uint32_t
 	return w;
 }
 
-void silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns)
+bool silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns)
 {
 	uint32_t watch = s->devices.list[f->device[f->block.device[i]]].watch;
 	struct watch *w = take_sign(s, f, i, watch);
@@ -121,8 +121,10 @@ void silence_heard(struct shard *s, const struct flight *f, uint32_t i, int64_t 
 	if (w->fed_ns == INT64_MIN)
 		calendar_enter(&s->detectors.calendar, watch, plus_saturated(second_of(w->newest_ns), FIRST_LOOK_S));
 	w->fed_ns = MAX(w->fed_ns, f->block.timestamp_ns[i]);
-	if (w->silence.active)
-		heard_again(s, f, i, w, watch, now_ns);
+	if (!w->silence.active)
+		return false;
+	heard_again(s, f, i, w, watch, now_ns);
+	return true;
 }
 
 void silence_heard_late(struct shard *s, const struct flight *f, uint32_t i, int64_t now_ns)
