@@ -22,7 +22,7 @@
  * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
  *
  * Robustness.  The slow level and the profiles learn a value with at most `clip` deviations; the fast level does not
- * follow an outlier that stands alone.  In a series that hardly ever moves, one step of its resolution is no news.
+ * follow an outlier that stands alone.  In a series that hardly ever moves, two steps of its resolution are no news.
  * After a gap the fast level begins anew.  A counter is taken as the series of its increments.
  *
  * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
@@ -41,6 +41,8 @@
 #define VALUE_MAX 1e30 /* differences, their multiples and quotients stay finite, also as floats */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20    /* values that are learned as they come */
+#define STILL 0.5       /* steps: a series that moves by less from value to value ... */
+#define STILL_STEPS 2   /* ... may move by so many, which is no news */
 #define STUCK_LEAST 8   /* equal values in a row that are no news */
 #define STUCK_CHANGES 30
 #define BAND_NATS 2.0
@@ -133,7 +135,7 @@ struct look {
 	int64_t time_ns;
 	double value;
 	double n;         /* values before it */
-	double step;      /* that is no news: of a series that hardly ever moves by more; or 0 */
+	double step;      /* what is no news, of a series that hardly ever moves; or 0 */
 	double deviation; /* the series' usual one; 0: there is none yet */
 	double inverse;
 	bool ready;       /* tails are learned */
@@ -280,9 +282,10 @@ static void see_roughness(struct detector *d, struct look *l, double off)
 }
 
 /* If runs of equal values are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is
- * as improbable as exp(-k ln n / longest).  It speaks when a run has doubled, so that each time is news. */
-static double stuck(struct detector *d, double value)
+ * as improbable as exp(-k ln n / longest).  Its nats; it is news when the run has doubled. */
+static double stuck(struct detector *d, double value, bool *ret_news)
 {
+	*ret_news = false;
 	if (value != d->last) {
 		d->equal_most = MAX(d->equal_most, d->equal);
 		d->equal = 0;
@@ -293,9 +296,9 @@ static double stuck(struct detector *d, double value)
 
 	uint32_t longest = d->equal_most + STUCK_LEAST;
 
-	if (d->changes < STUCK_CHANGES || d->equal < 2 * longest || d->equal % longest != 0 ||
-	    !is_power_of_2(d->equal / longest))
+	if (d->changes < STUCK_CHANGES || d->equal < 2 * longest)
 		return 0;
+	*ret_news = d->equal % longest == 0 && is_power_of_2(d->equal / longest);
 	return d->equal * portable_ln(d->changes) / longest;
 }
 
@@ -371,6 +374,11 @@ static double votes(const struct look *l, double *ret_moment)
 	return sqrt(sum);
 }
 
+static double beyond_doubt(double far)
+{
+	return P.beyond * MAX(far - P.beyond_from, 0.0);
+}
+
 /* What is far out in a tail counts without limit.  ret_beyond: what is beyond all doubt. */
 static double far_out(const struct look *l, double *ret_beyond)
 {
@@ -386,7 +394,7 @@ static double far_out(const struct look *l, double *ret_beyond)
 
 	double far = MAX(now + P.far_season * season, P.far_other * other);
 
-	*ret_beyond = P.beyond * MAX(far - P.beyond_from, 0.0);
+	*ret_beyond = beyond_doubt(far);
 	return P.far * far;
 }
 
@@ -396,7 +404,9 @@ static void tell_kind(const struct look *l, struct detection *ret)
 	double most = 0;
 
 	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
-		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote) + P.far * l->evidence[a];
+		double far = a == ASPECT_NOW_LOCAL ? 1 : a == ASPECT_SEASON_LOCAL ? P.far_season : P.far_other;
+		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote) +
+				 beyond_doubt(far * (l->evidence[a] - P.far_from));
 		double speaks = MAX(of_tail, detector_record_weight[a] * MIN(l->record[a], P.vote));
 
 		if (speaks > most) {
@@ -469,7 +479,7 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 	ret->time_ns = time_ns;
 	ret->value = value;
 	ret->n = d->seen;
-	ret->step = d->deviation_slow < d->step ? d->step : 0;
+	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
 	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
@@ -491,7 +501,8 @@ static void next_value(struct detector *d, int64_t time_ns, double value, struct
 		d->fast = value;
 
 	struct look l;
-	double off = value - d->fast, equal = stuck(d, value);
+	bool news;
+	double off = value - d->fast, equal = P.stuck * stuck(d, value, &news);
 
 	look_at(&l, d, time_ns, value);
 	expect(d, &l, ret);
@@ -507,22 +518,20 @@ static void next_value(struct detector *d, int64_t time_ns, double value, struct
 		return;
 	l.any = learn_tails(d, &l);
 
-	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond);
-	double moment, evidence = warm * (votes(&l, &moment) + far);
+	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond), moment;
+	double evidence = warm * (votes(&l, &moment) + far);
 
 	beyond *= warm;
-
 	if (evidence > 0)
 		tell_kind(&l, ret);
-	if (P.stuck * equal > evidence + beyond) {
-		beyond = P.stuck * equal;
+	if (equal > evidence + beyond) {
 		ret->kind = DETECTOR_FLATLINE;
 		ret->direction = 0;
 	}
 	evidence = against_interval(d, evidence);
-	ret->unusual = score_of(evidence + beyond);
+	ret->unusual = score_of(evidence + MAX(beyond, equal));
 	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
-	ret->score = score_of(through_gate(d, evidence) + beyond);
+	ret->score = score_of(through_gate(d, evidence) + MAX(beyond, news ? equal : 0));
 }
 
 /* Something that has only ever risen is a counter, and its increments are the series.  After a reset the increment is what
