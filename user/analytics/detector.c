@@ -53,7 +53,8 @@
 #define INTERVAL_GAIN 0.01
 #define INTERVAL_MOST 4  /* usual ones: a longer one is learned as that */
 #define GAP 20           /* usual intervals: what was just before no longer says what comes now */
-#define OUTLIER 10       /* recent deviations, likewise */
+#define OUTLIER 10       /* recent deviations and a usual one, off the fast level */
+#define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
 #define FAR_RATIO 1e6    /* no deviation counts more than that */
 
@@ -134,6 +135,9 @@ static bool is_power_of_2(uint32_t n)
 struct look {
 	int64_t time_ns;
 	double value;
+	double outlier;   /* so far off the fast level it is one */
+	double excess;    /* of a gross one, which levels do not learn ... */
+	double learned;   /* ... value without that */
 	double n;         /* values before it */
 	double step;      /* what is no news, of a series that hardly ever moves; or 0 */
 	double deviation; /* the series' usual one; 0: there is none yet */
@@ -211,8 +215,8 @@ static void see_week(struct detector *d, struct look *l, double off)
 
 	if (!isnan(*bin)) {
 		off -= *bin;
-		d->week_mid += P.gain_mid * (off - d->week_mid);
-		d->week_short += P.gain_short * (off - d->week_short);
+		d->week_mid += P.gain_mid * (off - l->excess - d->week_mid);
+		d->week_short += P.gain_short * (off - l->excess - d->week_short);
 		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
 		see(l, ASPECT_WEEK_SHIFT, d->week_short, l->inverse);
 		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week, l->ready);
@@ -233,8 +237,8 @@ static void see_day(struct detector *d, struct look *l)
 		see(l, ASPECT_SEASON, late, l->inverse);
 		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
 		d->deviation_day += gain_of(P.gain_slow, l->n) * (fabs(late) - d->deviation_day);
-		d->day_mid += P.gain_mid * (off - d->day_mid);
-		d->day_short += P.gain_short * (off - d->day_short);
+		d->day_mid += P.gain_mid * (off - l->excess - d->day_mid);
+		d->day_short += P.gain_short * (off - l->excess - d->day_short);
 		see(l, ASPECT_SEASON_SHIFT, d->day_short, l->inverse);
 		see_week(d, l, off);
 	}
@@ -250,7 +254,7 @@ static void see_cycle(struct detector *d, struct look *l)
 		if (!isnan(*bin)) {
 			off -= *bin;
 			see(l, ASPECT_CYCLE, off - d->cycle_mid * P.season_follow, l->inverse);
-			d->cycle_mid += P.gain_mid * (off - d->cycle_mid);
+			d->cycle_mid += P.gain_mid * (off - l->excess - d->cycle_mid);
 		}
 		season_learn(bin, clipped(l, off), P.gain_cycle);
 	}
@@ -264,15 +268,15 @@ static void see_levels(struct detector *d, struct look *l, double off)
 	see(l, ASPECT_NOW, off, l->inverse);
 	see(l, ASPECT_NOW_LOCAL, off, 1 / (d->deviation_fast + P.local * l->deviation));
 	see_day(d, l);
-	d->shorter += gain_of(P.gain_short, l->n) * (l->value - d->shorter);
-	d->mid += gain_of(P.gain_mid, l->n) * (l->value - d->mid);
+	d->shorter += gain_of(P.gain_short, l->n) * (l->learned - d->shorter);
+	d->mid += gain_of(P.gain_mid, l->n) * (l->learned - d->mid);
 	see(l, ASPECT_SHIFT, d->shorter - d->slow, l->inverse);
 	see(l, ASPECT_DRIFT, d->mid - d->longer, l->inverse);
 }
 
 static void see_roughness(struct detector *d, struct look *l, double off)
 {
-	d->rough += gain_of(P.gain_rough, l->n) * (fabs(off) - d->rough);
+	d->rough += gain_of(P.gain_rough, l->n) * (fabs(l->learned - d->fast) - d->rough);
 	see(l, ASPECT_ROUGH, d->rough, l->inverse);
 
 	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
@@ -318,16 +322,16 @@ static void see_rhythm(struct detector *d, struct look *l)
 
 static void learn(struct detector *d, struct look *l, double off)
 {
-	double most = OUTLIER * d->deviation_fast + l->deviation, slow = clipped(l, l->value - d->slow);
+	double slow = clipped(l, l->value - d->slow);
 
-	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(off), most) - d->deviation_fast);
+	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(off), l->outlier) - d->deviation_fast);
 	/* One outlier is no level: it is followed when the next value is one as well. */
-	d->alone = fabs(off) > most && l->n > LEARN_ALL && !d->alone;
+	d->alone = fabs(off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
 		d->fast += gain_of(P.gain_fast, l->n) * off;
 	d->deviation_slow += gain_of(P.gain_slow, l->n) * (fabs(slow) - d->deviation_slow);
 	d->slow += gain_of(P.gain_slow, l->n) * slow;
-	d->longer += gain_of(P.gain_long, l->n) * (l->value - d->longer);
+	d->longer += gain_of(P.gain_long, l->n) * (l->learned - d->longer);
 	d->last = l->value;
 	d->last_ns = l->time_ns;
 	d->seen += d->seen < UINT32_MAX;
@@ -482,6 +486,12 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
+	ret->outlier = OUTLIER * d->deviation_fast + ret->deviation;
+
+	double gross = OUTLIER_LEARNED * ret->outlier, off = value - d->fast;
+
+	ret->excess = d->seen > LEARN_ALL ? off - CLAMP(off, -gross, gross) : 0;
+	ret->learned = value - ret->excess;
 	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
 	for (int i = 0; i < TAILS; i++)
 		ret->number[i] = NAN;

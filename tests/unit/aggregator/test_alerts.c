@@ -185,8 +185,8 @@ static void the_anomalies_of_a_backlog_are_past_and_nobody_is_told(void)
 
 /* ------------------------------------------------------------------ windows */
 
-#define ALARMS "  false_alarms_per_week: 0.02\n" /* of which a detector is sure after some hours */
-#define QUIET_MINUTES 400
+#define ALARMS "  false_alarms_per_week: 1\n" /* of which a detector is sure after some hours */
+#define QUIET_MINUTES 600
 
 /* Hours of quiet minutes and a hot one. */
 static void send_hot_minute(struct world *w)
