@@ -21,6 +21,10 @@ ELSEWHERE = {
     "sluice status": "test_quick_commands",
     "sluice simulate --devices 100 --rate 100 --seconds 5 --to coap://127.0.0.1": "tests/system/test_demo.py, by the demo",
     "sluice tap region.log --config regional.yaml --until-end": "tests/system/test_ulb.py",
+    "sluice detect --plot out.svg --explain data.csv": "tests/system/test_detect.py",
+    "sluice alerts rules deploy/samples/alert-rules.yaml": "test_quick_commands",
+    "sluice alerts": "tests/system/test_alerts.py",
+    "sluice alerts ack 00f1e2d3c4b5a697 --by ana --for 2h": "tests/system/test_alerts.py",
     "sudo bpftool prog show name sluice_gateway": "tests/bpf/test_gateway.c loads it under this name",
     "sudo bpftool map dump pinned /sys/fs/bpf/sluice/IFNAME/LAYOUT/verdicts": "tests/unit/net",
 }
@@ -45,7 +49,9 @@ def test_quick_commands():
     assert "in_flight_max" in reference
     status = subprocess.run([SLUICE, "status"], stdout=subprocess.PIPE, text=True)
     assert "XDP programs" in status.stdout and "Daemons" in status.stdout
-    for command in ("demo", "simulate", "tap", "streams", "status", "config"):
+    rules = [SLUICE, "alerts", "rules", ROOT / "deploy/samples/alert-rules.yaml"]
+    assert "cold-room" in subprocess.run(rules, check=True, stdout=subprocess.PIPE, text=True).stdout
+    for command in ("alerts", "detect", "demo", "simulate", "tap", "streams", "status", "config"):
         assert "usage:" in subprocess.run([SLUICE, command, "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
