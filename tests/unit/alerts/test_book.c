@@ -261,6 +261,16 @@ static void an_event_that_is_over_before_anybody_looked_is_still_raised(void)
 	STEPS(&r, "1 raised r warning 1", "61 cleared r warning 1");
 }
 
+static void what_need_not_last_is_raised_at_once_whatever_clock_its_gateway_has(void)
+{
+	RUN(r, PLAIN);
+	ACTS(&r, { 5 * S, RAISE, of_device("a", 5 * S) }); /* an event clock is behind all events, a gateway's may be ahead */
+	r.now_ns = T0 + 1 * S;
+	ASSERT_OK(do_act(&r, &acts_[0]));
+	ASSERT_OK(propose(&r));
+	STEPS(&r, "1 raised r warning 1");
+}
+
 static void an_event_must_last_as_long_as_its_rule_says(void)
 {
 	RUN(r, "rules: [{name: r, severity: info, min_duration: 10s}]");
@@ -748,7 +758,8 @@ static void a_restart_behind_any_record_gives_the_same_steps(void)
 
 TESTS("book", T(what_no_rule_matches_is_no_alert), T(what_a_rule_ignores_is_no_alert_though_a_later_one_matches),
       T(an_event_is_raised_at_once_and_cleared_when_it_was_quiet_for_long_enough),
-      T(an_event_that_is_over_before_anybody_looked_is_still_raised), T(an_event_must_last_as_long_as_its_rule_says),
+      T(an_event_that_is_over_before_anybody_looked_is_still_raised),
+      T(what_need_not_last_is_raised_at_once_whatever_clock_its_gateway_has), T(an_event_must_last_as_long_as_its_rule_says),
       T(an_event_that_lasted_long_enough_is_raised_by_an_owner_that_comes_later),
       T(many_devices_with_one_story_are_one_alert_with_their_count_and_the_worst), T(another_story_is_another_alert),
       T(what_is_noticed_at_once_but_began_far_apart_is_not_one_story),
