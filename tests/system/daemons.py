@@ -72,7 +72,8 @@ class Daemon:
         self.port_file.unlink(missing_ok=True)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([BIN / f"sluice-{self.program}", "--config", self.config_file],
-                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+                                            stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                            env={**os.environ, "no_proxy": "*"})  # everything is on loopback
         return self
 
     def tail(self):
@@ -198,13 +199,14 @@ class Region:
         return f"coap://127.0.0.1:{self.port}"
 
 
-def aggregator(place, regions, clock="event", **settings):
+def aggregator(place, regions, clock="event", alerts=None, **settings):
     d = place.daemon("aggregator", "aggregator", {
         "streams": place.streams(clock=clock, global_log=place.url("global.log"),
                                  global_windows=place.url("global.windows"), global_alerts=place.url("global.alerts")),
         "aggregator": {"regions": {r.name: r.deltas_url for r in regions}, **settings},
+        **({"alerts": alerts} if alerts else {}),
     })
-    d.windows_url = place.url("global.windows")
+    d.windows_url, d.alerts_url = place.url("global.windows"), place.url("global.alerts")
     return d
 
 

@@ -1,100 +1,21 @@
 """Alerts as Debian's Alertmanager sees them: the notifier (through notify_post.c) on one side, its API and the
 notifications that it sends to a webhook on the other."""
-import http.server
 import json
 import os
 import pathlib
 import queue
-import re
-import shutil
-import signal
-import socket
 import subprocess
 import threading
 import time
-import urllib.error
-import urllib.request
 
 import pytest
 
-from daemons import free_port, wait_for
+from daemons import wait_for
+from receivers import PATIENCE_S, PROGRAM, WHY_NO_ALERTMANAGER, Alertmanager, Sink
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("SLUICE_BUILD", ROOT / "build")).resolve()
-PROGRAM = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
-pytestmark = pytest.mark.skipif(not PROGRAM, reason="no Alertmanager: apt-get install prometheus-alertmanager")
-
-DIRECT = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-PATIENCE_S = 30
-
-
-class Sink(http.server.ThreadingHTTPServer):
-    """Whom the Alertmanager notifies: (status, alert_id) of each alert in each notification, as they come."""
-
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), SinkHandler)
-        self.notified = queue.Queue()
-        threading.Thread(target=self.serve_forever, daemon=True).start()
-
-
-class SinkHandler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        for alert in told["alerts"]:
-            self.server.notified.put((alert["status"], alert["labels"]["alert_id"]))
-        self.send_response(200)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_):
-        pass
-
-
-class Alertmanager:
-    """On loopback, without a cluster, with a folder of its own."""
-
-    def __init__(self, folder, sink):
-        self.folder, self.port, self.process, self.starts = folder, free_port(socket.SOCK_STREAM), None, 0
-        self.url = f"http://127.0.0.1:{self.port}"
-        (folder / "alertmanager.yml").write_text(json.dumps({
-            "route": {"receiver": "people", "group_by": ["alert_id"], "group_wait": "10ms", "group_interval": "500ms",
-                      "repeat_interval": "1h"},
-            "receivers": [{"name": "people", "webhook_configs": [
-                {"url": f"http://127.0.0.1:{sink.server_port}/", "send_resolved": True}]}]}))
-
-    def start(self):
-        """With nothing remembered of an earlier start."""
-        self.starts += 1
-        with open(self.folder / "alertmanager.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [PROGRAM, f"--config.file={self.folder}/alertmanager.yml", f"--storage.path={self.folder}/{self.starts}",
-                 f"--web.listen-address=127.0.0.1:{self.port}", "--cluster.listen-address="], stdout=log, stderr=log,
-                env={k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")})
-        wait_for("Alertmanager is ready", self.ready, PATIENCE_S)
-
-    def get(self, path):
-        with DIRECT.open(self.url + path, timeout=5) as answer:
-            return answer.read()
-
-    def ready(self):
-        assert self.process.poll() is None, (self.folder / "alertmanager.log").read_text()
-        try:
-            return self.get("/-/ready")
-        except (urllib.error.URLError, OSError):
-            return False
-
-    def kill(self):
-        if self.process:
-            self.process.send_signal(signal.SIGKILL)
-            self.process.wait()
-            self.process = None
-
-    def flushes(self):
-        """How often it asked itself so far whether a group must be notified."""
-        return float(re.search(r"^alertmanager_nflog_queries_total (\S+)", self.get("/metrics").decode(), re.M)[1])
-
-    def alerts(self):
-        return json.loads(self.get("/api/v2/alerts"))
+pytestmark = pytest.mark.skipif(not PROGRAM, reason=WHY_NO_ALERTMANAGER)
 
 
 class Sender:
@@ -146,7 +67,6 @@ def notify_post(tmp_path_factory):
 def sink():
     with Sink() as s:
         yield s
-        s.shutdown()
 
 
 @pytest.fixture
