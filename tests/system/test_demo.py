@@ -53,7 +53,7 @@ def has_xdp():
 def test_over_xdp_repeated_requests_are_answered_in_the_kernel(tmp_path):
     if not has_xdp():
         pytest.skip("loading XDP needs root")
-    done, f = demo(tmp_path, "--seconds", "45", "--devices", "200", "--rate", "600")
+    done, f = demo(tmp_path, "--seconds", "45", "--devices", "200", "--rate", "1000")
     if f["path"] != "xdp":
         pytest.skip("this kernel refuses XDP: " + done.stdout.splitlines()[0])
     check_promises(done, f)
@@ -62,7 +62,7 @@ def test_over_xdp_repeated_requests_are_answered_in_the_kernel(tmp_path):
 
 
 def test_over_udp_sockets_the_same_holds(tmp_path):
-    done, f = demo(tmp_path, "--seconds", "45", "--devices", "200", "--rate", "600", "--no-xdp")
+    done, f = demo(tmp_path, "--seconds", "45", "--devices", "200", "--rate", "1000", "--no-xdp")
     assert f["path"] == "udp"
     check_promises(done, f)
     assert f["answered_in_user"] > 0

@@ -39,6 +39,7 @@
 #include "analytics/portable_math.h"
 
 #define VALUE_MAX 1e30 /* differences, their multiples and quotients stay finite, also as floats */
+#define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20    /* values that are learned as they come */
 #define STILL 0.5       /* steps: a series that moves by less from value to value ... */
@@ -57,6 +58,7 @@
 #define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
 #define FAR_RATIO 1e6    /* no deviation counts more than that */
+#define ONE_STEP (1 + 1e-6) /* differences of decimals are steps but for their rounding */
 
 /* tests/bench/tune.py builds this file with constants that it can change. */
 #ifdef DETECTOR_TUNABLE
@@ -134,7 +136,7 @@ static bool is_power_of_2(uint32_t n)
 /* One value on its way through the detector. */
 struct look {
 	int64_t time_ns;
-	double value;
+	double value;     /* less the first one */
 	double outlier;   /* so far off the fast level it is one */
 	double excess;    /* of a gross one, which levels do not learn ... */
 	double learned;   /* ... value without that */
@@ -145,7 +147,7 @@ struct look {
 	bool ready;       /* tails are learned */
 	float number[TAILS], evidence[TAILS], record[TAILS];
 	double range[RANGES];
-	float off[TAILS], beyond[RANGES]; /* signed: which way; where there is evidence */
+	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
 	bool any;                         /* an aspect has evidence */
 };
 
@@ -175,8 +177,10 @@ static inline int8_t sign_of(double x)
 /* off: signed, in the values' unit; per: 1 / what it is measured in. */
 static inline void see(struct look *l, enum detector_aspect a, double off, double per)
 {
-	l->off[a] = (float)off;
-	l->number[a] = (float)(MIN(MAX(fabs(off) - l->step, 0.0) * per, FAR_RATIO) + P.tail_floor);
+	double number = MIN(MAX(fabs(off) - l->step, 0.0) * per, FAR_RATIO);
+
+	l->way[a] = number > P.tail_floor ? sign_of(off) : 0;
+	l->number[a] = (float)(number + P.tail_floor);
 }
 
 /* How far x is beyond a range, which then reaches to it. */
@@ -186,8 +190,8 @@ static void see_range(struct look *l, enum range r, double x, double *high, doub
 
 	if (beyond == 0)
 		return;
-	if (counts && fabs(beyond) > l->step) {
-		l->beyond[r] = (float)beyond;
+	if (counts && fabs(beyond) > l->step * ONE_STEP) {
+		l->range_way[r] = sign_of(beyond);
 		l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) /
 						      (*high - *low + P.range_floor * l->deviation));
 	}
@@ -227,7 +231,7 @@ static void see_week(struct detector *d, struct look *l, double off)
 static void see_day(struct detector *d, struct look *l)
 {
 	float *bin = &d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
-	double off = l->value - d->base;
+	double off = l->value;
 
 	if (!isnan(*bin)) {
 		off -= *bin;
@@ -249,7 +253,7 @@ static void see_cycle(struct detector *d, struct look *l)
 {
 	if (cycle_is_known(&d->cycle)) {
 		float *bin = &d->cycle.bin[cycle_bin(&d->cycle, l->time_ns)];
-		double off = l->value - d->base;
+		double off = l->value;
 
 		if (!isnan(*bin)) {
 			off -= *bin;
@@ -315,7 +319,7 @@ static void see_rhythm(struct detector *d, struct look *l)
 		return;
 	}
 
-	l->off[ASPECT_RHYTHM] = (float)(d->interval - interval);
+	l->way[ASPECT_RHYTHM] = sign_of(d->interval - interval);
 	l->number[ASPECT_RHYTHM] = (float)(MIN(MAX(interval, d->interval) / MIN(interval, d->interval) - 1, FAR_RATIO) + P.tail_floor);
 	d->interval += gain_of(INTERVAL_GAIN, l->n) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
 }
@@ -416,7 +420,7 @@ static void tell_kind(const struct look *l, struct detection *ret)
 		if (speaks > most) {
 			most = speaks;
 			ret->kind = kind_of_aspect[a];
-			ret->direction = sign_of(l->off[a]);
+			ret->direction = l->way[a];
 		}
 	}
 	for (int r = 0; r < RANGES; r++) {
@@ -425,7 +429,7 @@ static void tell_kind(const struct look *l, struct detection *ret)
 		if (speaks > most) {
 			most = speaks;
 			ret->kind = kind_of_range[r];
-			ret->direction = sign_of(l->beyond[r]);
+			ret->direction = l->range_way[r];
 		}
 	}
 }
@@ -464,7 +468,7 @@ static void expect(const struct detector *d, const struct look *l, struct detect
 	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
 	double band = isnan(d->tails.u[a]) ? 0 : portable_exp(d->tails.u[a] + BAND_NATS * (double)d->tails.m[a]) * unit;
 
-	ret->expected = seasonal ? d->base + day + d->day_mid * P.season_follow : d->fast;
+	ret->expected = d->base + (seasonal ? day + d->day_mid * P.season_follow : d->fast);
 	ret->low = ret->expected - band;
 	ret->high = ret->expected + band;
 }
@@ -472,8 +476,7 @@ static void expect(const struct detector *d, const struct look *l, struct detect
 static void first_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
 {
 	d->first_ns = d->last_ns = time_ns;
-	d->last = d->fast = d->shorter = d->mid = d->slow = d->longer = d->base = value;
-	d->high_value = d->low_value = d->high_short = d->low_short = value;
+	d->base = value; /* and all else, 0, is an offset from it */
 	d->seen = 1;
 	ret->expected = ret->low = ret->high = value;
 }
@@ -497,12 +500,13 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 		ret->number[i] = NAN;
 	for (int r = 0; r < RANGES; r++)
 		ret->range[r] = 0;
-	ret->off[ASPECT_ROUGHER] = 1;
-	ret->off[ASPECT_SMOOTHER] = -1;
+	ret->way[ASPECT_ROUGHER] = 1;
+	ret->way[ASPECT_SMOOTHER] = -1;
 }
 
-static void next_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
+static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)
 {
+	double value = number - d->base;
 	double step = fabs(value - d->last);
 
 	if (step > STEP_SMALLEST && (d->step == 0 || step < d->step))
@@ -544,12 +548,12 @@ static void next_value(struct detector *d, int64_t time_ns, double value, struct
 	ret->score = score_of(through_gate(d, evidence) + MAX(beyond, news ? equal : 0));
 }
 
-/* Something that has only ever risen is a counter, and its increments are the series.  After a reset the increment is what
- * the counter has come to since; one that falls to anything else is none after all.  Whatever it was taken for wrongly is
- * forgotten. */
+/* Something that has only ever risen is a counter, and its increments are the series.  One that falls to less than half
+ * was reset: what it had come to before that is gone, so there is no increment (NaN).  One that falls to anything else is
+ * none after all.  Whatever it was taken for wrongly is forgotten. */
 static double without_counter(struct detector *d, double value)
 {
-	double before = d->counted, increment = value >= before ? value - before : value;
+	double before = d->counted;
 
 	d->counted = value;
 	if (value < before && (!d->is_counter || value < 0 || value > before / 2)) {
@@ -558,24 +562,33 @@ static double without_counter(struct detector *d, double value)
 		d->rises = NEVER;
 		return value;
 	}
+	if (value < before)
+		return NAN;
 	if (!d->is_counter && d->rises != NEVER && value > before && d->seen > 0 && ++d->rises == COUNTER_RISES) {
 		detector_init(d);
 		d->counted = value;
 		d->is_counter = 1;
 	}
-	return d->is_counter ? increment : value;
+	return d->is_counter ? value - before : value;
 }
 
 void detector_update(struct detector *d, int64_t time_ns, double value, struct detection *ret)
 {
 	must(isfinite(value));
-	*ret = (struct detection){ .expected = d->fast, .low = d->fast, .high = d->fast };
+	time_ns = CLAMP(time_ns, -TIME_MAX_NS, TIME_MAX_NS);
+	*ret = (struct detection){ .expected = d->base + d->fast + (d->is_counter ? d->counted : 0) };
+	ret->low = ret->high = ret->expected;
 	if (d->seen > 0 && time_ns <= d->last_ns)
 		return;
 	value = CLAMP(value, -VALUE_MAX, VALUE_MAX);
 
 	double before = d->counted, number = without_counter(d, value);
 
+	if (isnan(number)) {
+		d->last_ns = time_ns;
+		ret->expected = ret->low = ret->high = value;
+		return;
+	}
 	if (d->seen == 0)
 		first_value(d, time_ns, number, ret);
 	else
@@ -599,8 +612,9 @@ int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_
 	double a_week = NS_PER_WEEK / d->interval;
 	double nats = portable_ln(MAX(a_week / false_alarms_per_week, 1.0)) + portable_ln(P.tail_share);
 	double intervals = 1 + portable_exp(u + m * MAX(nats, 0.0));
+	double after_ns = CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval;
 
-	return d->last_ns + (int64_t)(CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval);
+	return after_ns < (double)TIME_MAX_NS ? d->last_ns + (int64_t)after_ns : INT64_MAX;
 }
 
 static const char *const kinds[DETECTOR_KINDS] = {

@@ -61,8 +61,8 @@ enum detector_aspect {
 /* See detector.c; lengths of time in ns. */
 struct detector {
 	int64_t first_ns, last_ns;
+	double base; /* the first value: all others, and bins, are offsets from it */
 	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
-	double base;                            /* the first value: bins are offsets from it */
 	double interval;                        /* usual */
 	double high_value, low_value, high_short, low_short;
 	double step; /* smallest between two values so far; 0: all were equal */

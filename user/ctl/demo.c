@@ -20,6 +20,7 @@
 #include "net/loader.h"
 
 #define SECONDS_DEFAULT 80.0           /* a whole minute and what makes it final lie within, whenever it starts; and a spike */
+#define RATE_DEFAULT 3.0                /* readings a second of a sensor: some hundred before the spike */
 #define LOOK_NS (NS_PER_S / 2)
 #define QUIET_NS (60 * NS_PER_S)       /* how long the tiers may take to come to rest */
 #define FINAL_NS (75 * NS_PER_S)       /* and how long to wait for a final window after that */
@@ -75,7 +76,7 @@ static int read_arguments(struct demo_options *o, int argc, char **argv)
 	if (!o->from != !o->registry)
 		return usage_error("demo", "--from and --registry go together");
 	if (o->rate == 0)
-		o->rate = o->devices;
+		o->rate = RATE_DEFAULT * o->devices;
 	return -1;
 }
 
@@ -262,7 +263,7 @@ static int run(struct demo *d)
 
 int cmd_demo(int argc, char **argv)
 {
-	struct demo d = { .options = { .seconds = SECONDS_DEFAULT, .devices = 1000 } };
+	struct demo d = { .options = { .seconds = SECONDS_DEFAULT, .devices = 400 } };
 	int status = read_arguments(&d.options, argc, argv);
 
 	if (status >= 0)

@@ -1,0 +1,371 @@
+/* Each kind of anomaly, where it is as textbooks have it: found in most of several series, and told as what it is where that is plain. */
+#include "analytics/anomaly.h"
+#include "analytics/detector.h"
+#include "tests/unit/analytics/generated.h"
+#include "tests/unit/harness.h"
+
+#define SERIES 20
+#define NEARLY_ALL 17
+#define MOST 12
+#define SOME 6 /* of what is near the limit at this setting */
+#define INTERVAL_NS (5 * NS_PER_MIN)
+#define A_DAY 288
+#define BEFORE (21 * A_DAY)
+#define THRESHOLD detector_threshold(1)
+#define DEVIATION 4 /* of white noise, and of what is autocorrelated */
+
+struct watch {
+	struct detector d;
+	struct anomaly a;
+	struct detection found;
+	bool raised;
+	unsigned told; /* kinds, a bit each, while there was an event */
+	int raised_as; /* kind that it began with */
+};
+
+static void feed(struct watch *w, int64_t time_ns, double value)
+{
+	detector_update(&w->d, time_ns, value, &w->found);
+	if (anomaly_update(&w->a, THRESHOLD, time_ns, &w->found) == ANOMALY_RAISED && !w->raised) {
+		w->raised = true;
+		w->raised_as = w->found.kind;
+	}
+	if (w->a.active && detector_weekly(&w->found, w->found.unusual) >= THRESHOLD)
+		w->told |= 1u << w->found.kind;
+}
+
+/* A series that has gone on for so long, and of which nothing is told so far. */
+static void settle(struct watch *w, struct generated *g, int values)
+{
+	memset(w, 0, sizeof(*w));
+	detector_init(&w->d);
+	for (int i = 0; i < values; i++) {
+		double v = generated_next(g);
+
+		feed(w, g->time_ns, v);
+	}
+	memset(&w->a, 0, sizeof(w->a));
+	w->raised = false;
+	w->told = 0;
+}
+
+typedef double change_fn(double v, const struct generated *g, int i);
+
+struct outcome {
+	int found, told, above;
+};
+
+/* values: of the case.  Found: there is an event; told: it has this kind. */
+static struct outcome outcome_of(enum series_kind series, change_fn *change, int values, enum detector_kind kind)
+{
+	struct outcome o = { 0 };
+	struct noise n = seeded();
+	static struct watch w;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(series, n, INTERVAL_NS);
+
+		n.state += 1000003;
+		settle(&w, &g, BEFORE);
+		for (int i = 0; i < values; i++) {
+			double v = generated_next(&g);
+
+			feed(&w, g.time_ns, change(v, &g, i));
+		}
+		o.found += w.raised;
+		o.above += w.raised && w.a.direction > 0;
+		o.told += w.raised && (w.told & 1u << kind);
+	}
+	return o;
+}
+
+static bool is_told(enum series_kind series, change_fn *change, int values, enum detector_kind kind)
+{
+	struct outcome o = outcome_of(series, change, values, kind);
+
+	if (o.told < NEARLY_ALL)
+		printf("  %s: found %d, told %d of %d\n", series_names[series], o.found, o.told, SERIES);
+	return o.told >= NEARLY_ALL;
+}
+
+/* ------------------------------------------------------------------ values */
+
+static double spiked(double v, const struct generated *g, int i)
+{
+	return i == 0 ? v + 20 * DEVIATION : v;
+}
+
+static void a_spike_is_told(void)
+{
+	static const enum series_kind series[] = { WHITE, CORRELATED, SEASONAL, COUNTS, COARSE, GAPPY };
+
+	for (size_t i = 0; i < ARRAY_SIZE(series); i++)
+		CU_ASSERT(is_told(series[i], spiked, 1, DETECTOR_SPIKE));
+}
+
+/* The first step of a series that was constant has nothing to be measured with; what is far beyond single steps has. */
+static void in_a_series_of_single_steps_a_spike_is_told(void)
+{
+	static struct watch w;
+	int64_t time_ns = 0;
+
+	detector_init(&w.d);
+	for (int i = 0; i < BEFORE; i++)
+		feed(&w, time_ns += INTERVAL_NS, i % 100 < 98 ? 21.3 : 21.4);
+	memset(&w.a, 0, sizeof(w.a));
+	w.raised = false;
+	w.told = 0;
+	feed(&w, time_ns += INTERVAL_NS, 35);
+	CU_ASSERT(w.raised && w.told == 1u << DETECTOR_SPIKE && w.a.direction == 1);
+}
+
+static void a_spike_ends_at_once_and_has_its_side(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int ended = 0, sides = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+		int side = round % 2 ? 1 : -1;
+
+		n.state += 1000003;
+		settle(&w, &g, BEFORE);
+
+		double v = generated_next(&g);
+
+		feed(&w, g.time_ns, v + side * 20 * DEVIATION);
+		sides += w.raised && w.a.direction == side && w.found.expected > 40 && w.found.expected < 60;
+		for (int i = 0; i < 2 * ANOMALY_QUIET_VALUES; i++) {
+			v = generated_next(&g);
+			feed(&w, g.time_ns, v);
+		}
+		ended += !w.a.active;
+	}
+	CU_ASSERT(ended >= NEARLY_ALL);
+	CU_ASSERT(sides >= NEARLY_ALL);
+}
+
+/* So little that no value of it stands out. */
+static double shifted_a_little(double v, const struct generated *g, int i)
+{
+	return v + 1.5 * DEVIATION;
+}
+
+static double shifted(double v, const struct generated *g, int i)
+{
+	return v + 8 * DEVIATION;
+}
+
+static void a_level_shift_is_told(void)
+{
+	CU_ASSERT(outcome_of(WHITE, shifted_a_little, 500, DETECTOR_LEVEL_SHIFT).told >= SOME);
+	/* Its first value is a spike, until others follow. */
+	CU_ASSERT(outcome_of(WHITE, shifted, 200, DETECTOR_LEVEL_SHIFT).found >= NEARLY_ALL);
+	CU_ASSERT(outcome_of(CORRELATED, shifted, 200, DETECTOR_LEVEL_SHIFT).found >= NEARLY_ALL);
+	CU_ASSERT(outcome_of(SEASONAL, shifted, 200, DETECTOR_LEVEL_SHIFT).found >= NEARLY_ALL);
+}
+
+/* It is told, and no event for ever. */
+static void a_new_level_is_accepted_and_a_spike_from_it_found(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int accepted = 0, found = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+		double v = 0;
+
+		n.state += 1000003;
+		settle(&w, &g, BEFORE);
+		for (int i = 0; i < 2 * BEFORE; i++) {
+			v = generated_next(&g) + 50 * DEVIATION;
+			feed(&w, g.time_ns, v);
+		}
+		accepted += !w.a.active && fabs(w.found.expected - v) < 6 * DEVIATION;
+		memset(&w.a, 0, sizeof(w.a));
+		w.raised = false;
+		v = generated_next(&g) + 100 * DEVIATION;
+		feed(&w, g.time_ns, v);
+		found += w.raised;
+	}
+	CU_ASSERT(accepted >= NEARLY_ALL);
+	CU_ASSERT(found >= NEARLY_ALL);
+}
+
+static double drifting(double v, const struct generated *g, int i)
+{
+	return v + 20.0 * DEVIATION * i / 1000;
+}
+
+static void a_drift_is_found(void)
+{
+	CU_ASSERT(outcome_of(WHITE, drifting, 1000, DETECTOR_DRIFT).found >= MOST);
+	CU_ASSERT(outcome_of(CORRELATED, drifting, 1000, DETECTOR_DRIFT).found >= SOME);
+}
+
+static double rougher(double v, const struct generated *g, int i)
+{
+	return 50 + 5 * (v - 50);
+}
+
+static void a_series_that_becomes_rougher_is_found(void)
+{
+	CU_ASSERT(outcome_of(WHITE, rougher, 500, DETECTOR_VARIANCE).found >= NEARLY_ALL);
+}
+
+static double stuck_at;
+
+static double stuck(double v, const struct generated *g, int i)
+{
+	if (i == 0)
+		stuck_at = v;
+	return stuck_at;
+}
+
+static void a_stuck_series_is_told(void)
+{
+	static const enum series_kind series[] = { WHITE, CORRELATED, SEASONAL, COUNTS, GAPPY };
+
+	for (size_t i = 0; i < ARRAY_SIZE(series); i++)
+		CU_ASSERT(is_told(series[i], stuck, 300, DETECTOR_FLATLINE));
+}
+
+/* ------------------------------------------------------------------ seasons */
+
+/* The night's hours by day, and the reverse: no value is one that never was. */
+static double at_the_wrong_hour(double v, const struct generated *g, int i)
+{
+	return v - of_season(g->time_ns) + of_season(g->time_ns + NS_PER_DAY / 2);
+}
+
+static void a_day_at_the_wrong_hour_is_found(void)
+{
+	struct outcome o = outcome_of(SEASONAL, at_the_wrong_hour, A_DAY, DETECTOR_SEASONAL);
+
+	CU_ASSERT(o.found >= NEARLY_ALL);
+	CU_ASSERT(o.above >= NEARLY_ALL); /* as high at midnight as it was at noon */
+}
+
+/* ------------------------------------------------------------------ time */
+
+/* After a while at the usual interval, at ten times or a tenth of it. */
+static int rhythms_told(enum series_kind series, int64_t interval_ns)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int told = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(series, n, INTERVAL_NS);
+
+		n.state += 1000003;
+		settle(&w, &g, BEFORE);
+		for (int i = 1; i <= 20; i++)
+			feed(&w, w.d.last_ns + interval_ns, generated_next(&g));
+		told += w.raised && (w.told & 1u << DETECTOR_RHYTHM);
+	}
+	return told;
+}
+
+static void an_interval_that_changes_tenfold_is_told(void)
+{
+	static const enum series_kind series[] = { WHITE, SEASONAL, COUNTS, GAPPY };
+
+	for (size_t i = 0; i < ARRAY_SIZE(series); i++) {
+		CU_ASSERT(rhythms_told(series[i], INTERVAL_NS / 10) >= NEARLY_ALL);
+		if (series[i] != GAPPY) /* where that is usual */
+			CU_ASSERT(rhythms_told(series[i], INTERVAL_NS * 10) >= NEARLY_ALL);
+	}
+}
+
+static void silence_begins_when_the_rhythm_no_longer_allows_it(void)
+{
+	struct generated g = generated_of(WHITE, (struct noise){ 5 }, INTERVAL_NS);
+	static struct watch w;
+	int64_t strict_ns, lax_ns;
+
+	detector_init(&w.d);
+	CU_ASSERT_EQUAL(detector_silent_at_ns(&w.d, 1), INT64_MAX);
+	settle(&w, &g, BEFORE);
+	lax_ns = detector_silent_at_ns(&w.d, 100) - w.d.last_ns;
+	strict_ns = detector_silent_at_ns(&w.d, 0.001) - w.d.last_ns;
+	CU_ASSERT(lax_ns > 2 * INTERVAL_NS && lax_ns <= strict_ns && strict_ns < 100 * INTERVAL_NS);
+
+	/* Intervals that differ by half and more are no silence so soon. */
+	struct noise n = { 5 };
+
+	settle(&w, &g, 0);
+	for (int i = 0; i < BEFORE; i++)
+		feed(&w, w.d.last_ns + 1 + (int64_t)((double)INTERVAL_NS * exp(0.5 * gaussian(&n))), 50 + gaussian(&n));
+	CU_ASSERT(detector_silent_at_ns(&w.d, 0.001) - w.d.last_ns > strict_ns * 3 / 2);
+	CU_ASSERT(detector_silent_at_ns(&w.d, 0.001) - w.d.last_ns < NS_PER_WEEK);
+}
+
+/* ------------------------------------------------------------------ counters */
+
+static double counter_at;
+
+/* Of 1000 a value, and of so much; reset when it has come to the 150th value. */
+static void count_on(struct watch *w, struct generated *g, double a_value, int values, int reset)
+{
+	for (int i = 0; i < values; i++) {
+		counter_at += floor(a_value + 100 * gaussian(&g->noise));
+		if (i == reset)
+			counter_at = floor(a_value * uniform(&g->noise));
+		g->time_ns += INTERVAL_NS;
+		feed(w, g->time_ns, counter_at);
+	}
+}
+
+static void a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int quiet = 0, found = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+
+		n.state += 1000003;
+		counter_at = 0;
+		settle(&w, &g, 0);
+		count_on(&w, &g, 1000, BEFORE, -1);
+		CU_ASSERT(w.d.is_counter);
+		memset(&w.a, 0, sizeof(w.a));
+		w.raised = false;
+		count_on(&w, &g, 1000, 5, 0);
+		CU_ASSERT(w.d.is_counter && w.found.expected > counter_at - 1000 && w.found.expected < counter_at + 1000);
+		quiet += !w.raised;
+		w.raised = false;
+		memset(&w.a, 0, sizeof(w.a));
+		count_on(&w, &g, 4000, 5, -1);
+		found += w.raised;
+	}
+	CU_ASSERT(quiet >= NEARLY_ALL);
+	CU_ASSERT(found >= NEARLY_ALL);
+}
+
+/* A queue's length may rise for long; when it falls it is what it was. */
+static void what_falls_by_less_than_half_is_no_counter(void)
+{
+	struct generated g = generated_of(WHITE, (struct noise){ 7 }, INTERVAL_NS);
+	static struct watch w;
+
+	counter_at = 0;
+	settle(&w, &g, 0);
+	count_on(&w, &g, 1000, 1000, -1);
+	CU_ASSERT(w.d.is_counter);
+	feed(&w, g.time_ns += INTERVAL_NS, counter_at * 0.7);
+	CU_ASSERT_FALSE(w.d.is_counter);
+	count_on(&w, &g, 1000, 1000, -1);
+	CU_ASSERT_FALSE(w.d.is_counter);
+}
+
+TESTS("kinds", T(a_spike_is_told), T(in_a_series_of_single_steps_a_spike_is_told),
+      T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
+      T(a_new_level_is_accepted_and_a_spike_from_it_found), T(a_drift_is_found), T(a_series_that_becomes_rougher_is_found),
+      T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_found),
+      T(an_interval_that_changes_tenfold_is_told), T(silence_begins_when_the_rhythm_no_longer_allows_it),
+      T(a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is), T(what_falls_by_less_than_half_is_no_counter))

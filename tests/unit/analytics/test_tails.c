@@ -1,0 +1,308 @@
+/* Tails: against a scalar model of what tails.h says, and against distributions whose tails are known. */
+#include <math.h>
+
+#include "analytics/tails.h"
+#include "base/macros.h"
+#include "tests/unit/analytics/generated.h"
+#include "tests/unit/harness.h"
+
+#define Q 0.02f
+
+/* Plain averages, and excesses learned as they are. */
+static struct tails_gains gains_of(float least_u, float least_m)
+{
+	return (struct tails_gains){ .q = Q, .ln_q = logf(Q), .gain_u = least_u, .gain_m = least_m, .prior = 10,
+				     .m_first = 0.5f, .most = 50, .fade = 1e-4f };
+}
+
+/* ------------------------------------------------------------------ the model */
+
+struct model {
+	float u, m, top, n;
+};
+
+/* The series of tails.c in one lane: bits are compared, so it is the same one. */
+static float ln_of(float x)
+{
+	int e;
+	float m = frexpf(x, &e) * 2;
+
+	e--;
+	if (m > 1.41421356f) {
+		m *= 0.5f;
+		e++;
+	}
+
+	float s = (m - 1) / (m + 1), s2 = s * s;
+
+	return (float)e * 0.693147181f + 2 * s * (1 + s2 * (1 / 3.0f + s2 * (0.2f + s2 * (1 / 7.0f))));
+}
+
+static void model_update(struct model *t, float number, const struct tails_gains *g, float *ret_evidence, float *ret_record)
+{
+	*ret_evidence = *ret_record = 0;
+	if (isnan(number))
+		return;
+
+	float x = ln_of(number), excess = x - t->u;
+
+	if (isnan(t->u)) {
+		*t = (struct model){ .u = x, .m = g->m_first, .top = x, .n = 1 };
+		return;
+	}
+	if (t->n >= TAILS_YOUNG) {
+		*ret_evidence = excess > 0 ? excess / t->m - g->ln_q : 0;
+		*ret_record = x > t->top ? x - t->top : 0;
+	}
+
+	float step = fmaxf(t->m, 0.05f) * fmaxf(1 / (t->n + 2 / g->q), g->gain_u);
+
+	t->u += step * (excess > 0 ? (1 - g->q) / g->q : -1);
+	if (excess > 0)
+		t->m = fmaxf(t->m + fmaxf(1 / (t->n * g->q + g->prior), g->gain_m) * (fminf(excess, g->most * t->m) - t->m), 0.02f);
+	t->top = x > t->top ? x : t->top - g->fade * (t->top - x);
+	t->n = fminf(t->n + 1, TAILS_N_MOST);
+}
+
+static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
+{
+	struct noise n = seeded();
+	struct tails t;
+	struct model model[TAILS];
+	float numbers[TAILS], evidence[TAILS], record[TAILS], one, other;
+
+	for (int round = 0; round < 4; round++) {
+		struct tails_gains g = gains_of(round & 1 ? 1e-3f : 1e-6f, round & 2 ? 0.05f : 1e-6f);
+
+		g.most = round & 1 ? 4 : 50;
+		tails_init(&t);
+		for (int i = 0; i < TAILS; i++)
+			model[i] = (struct model){ .u = NAN };
+		for (int k = 0; k < 10000; k++) {
+			bool any = false, same = true;
+
+			for (int i = 0; i < TAILS; i++)
+				numbers[i] = uniform(&n) < 0.1 * (i % 4) ? NAN : (float)exp((1 + i) * 0.3 * gaussian(&n));
+
+			bool told = tails_update(&t, numbers, &g, evidence, record);
+
+			for (int i = 0; i < TAILS; i++) {
+				model_update(&model[i], numbers[i], &g, &one, &other);
+				any |= one > 0 || other > 0;
+				same &= one == evidence[i] && other == record[i];
+				same &= !memcmp(&model[i].u, &t.u[i], 4) || (isnan(model[i].u) && isnan(t.u[i]));
+				same &= model[i].top == t.top[i] && model[i].n == t.n[i] && model[i].m == t.m[i];
+			}
+			CU_ASSERT_FATAL(same);
+			CU_ASSERT_EQUAL(told, any);
+		}
+	}
+}
+
+/* ------------------------------------------------------------------ distributions */
+
+/* Mean of what 16 tails come to, each fed its own logarithms. */
+static void converge(double draw(struct noise *n), const struct tails_gains *g, int numbers, double *ret_u, double *ret_m)
+{
+	struct noise n = seeded();
+	struct tails t;
+	float x[TAILS], evidence[TAILS], record[TAILS];
+
+	tails_init(&t);
+	for (int k = 0; k < numbers; k++) {
+		for (int i = 0; i < TAILS; i++)
+			x[i] = (float)exp(draw(&n));
+		tails_update(&t, x, g, evidence, record);
+	}
+	*ret_u = *ret_m = 0;
+	for (int i = 0; i < TAILS; i++) {
+		*ret_u += t.u[i] / TAILS;
+		*ret_m += t.m[i] / TAILS;
+	}
+}
+
+static double exponential(struct noise *n)
+{
+	return -log(uniform(n));
+}
+
+static double half_exponential(struct noise *n)
+{
+	return 3 + 0.5 * exponential(n);
+}
+
+/* The quantile of exceptional share q of a standard Gaussian, by bisection of libm's erfc. */
+static double gaussian_quantile(double q)
+{
+	double low = 0, high = 10;
+
+	for (int i = 0; i < 100; i++) {
+		double middle = (low + high) / 2;
+
+		*(erfc(middle / M_SQRT2) / 2 > q ? &low : &high) = middle;
+	}
+	return low;
+}
+
+static void quantile_and_mean_excess_come_to_those_of_the_distribution(void)
+{
+	struct tails_gains g = gains_of(1e-6f, 1e-6f);
+	double u, m, z = gaussian_quantile(Q);
+
+	converge(exponential, &g, 50000, &u, &m); /* a power law of exponent 1 */
+	CU_ASSERT_DOUBLE_EQUAL(u, -log(Q), 0.1);
+	CU_ASSERT_DOUBLE_EQUAL(m, 1, 0.07);
+	converge(half_exponential, &g, 50000, &u, &m);
+	CU_ASSERT_DOUBLE_EQUAL(u, 3 - 0.5 * log(Q), 0.06);
+	CU_ASSERT_DOUBLE_EQUAL(m, 0.5, 0.04);
+	converge(gaussian, &g, 50000, &u, &m); /* Mills: E(x - z | x > z) */
+	CU_ASSERT_DOUBLE_EQUAL(u, z, 0.06);
+	CU_ASSERT_DOUBLE_EQUAL(m, exp(-z * z / 2) / sqrt(2 * M_PI) / Q - z, 0.04);
+}
+
+/* Learned with at most k means, an exponential's mean comes to m = 1 - exp(-k m). */
+static void what_is_far_out_is_learned_with_so_many_means(void)
+{
+	struct tails_gains g = gains_of(1e-6f, 1e-6f);
+	double u, m, expected = 1;
+
+	g.most = 2;
+	for (int i = 0; i < 100; i++)
+		expected = 1 - exp(-2 * expected);
+	converge(exponential, &g, 50000, &u, &m);
+	CU_ASSERT_DOUBLE_EQUAL(m, expected, 0.07);
+}
+
+static double shifted; /* by how much, now */
+
+static double exponential_shifted(struct noise *n)
+{
+	static int k;
+
+	shifted = k++ < TAILS * 20000 ? 0 : 2;
+	return shifted + exponential(n);
+}
+
+static void least_gains_forget(void)
+{
+	struct tails_gains g = gains_of(1e-3f, 1e-2f);
+	double u, m;
+
+	converge(exponential_shifted, &g, 40000, &u, &m);
+	CU_ASSERT_EQUAL(shifted, 2);
+	CU_ASSERT_DOUBLE_EQUAL(u, 2 - log(Q), 0.3);
+	CU_ASSERT_DOUBLE_EQUAL(m, 1, 0.15);
+}
+
+/* P(evidence > -ln Q + k) = Q exp(-k) in a power law. */
+static void evidence_is_as_rare_as_it_says(void)
+{
+	struct tails_gains g = gains_of(1e-6f, 1e-6f);
+	struct noise n = seeded();
+	struct tails t;
+	float x[TAILS], evidence[TAILS], record[TAILS];
+	long above[4] = { 0 }, numbers = 0;
+
+	tails_init(&t);
+	for (int k = 0; k < 60000; k++) {
+		for (int i = 0; i < TAILS; i++)
+			x[i] = (float)exp(exponential(&n));
+		tails_update(&t, x, &g, evidence, record);
+		for (int i = 0; k >= 10000 && i < TAILS; i++, numbers++)
+			for (int nats = 0; nats < 4; nats++)
+				above[nats] += evidence[i] > -log(Q) + nats;
+	}
+	for (int nats = 0; nats < 4; nats++)
+		CU_ASSERT_DOUBLE_EQUAL((double)above[nats] / (double)numbers / (Q * exp(-nats)), 1, 0.15);
+}
+
+/* ------------------------------------------------------------------ one by one */
+
+static void feed(struct tails *t, const struct tails_gains *g, float number, float *ret_evidence, float *ret_record)
+{
+	float numbers[TAILS], evidence[TAILS], record[TAILS];
+
+	for (int i = 0; i < TAILS; i++)
+		numbers[i] = NAN;
+	numbers[5] = number;
+	tails_update(t, numbers, g, evidence, record);
+	*ret_evidence = evidence[5];
+	*ret_record = record[5];
+}
+
+static void a_record_is_what_exceeds_all_before_it_and_fades(void)
+{
+	struct tails_gains g = gains_of(1e-6f, 1e-6f);
+	float evidence, record;
+	struct tails t;
+
+	tails_init(&t);
+	for (int i = 0; i < TAILS_YOUNG; i++) {
+		feed(&t, &g, i == 3 ? 8 : 1, &evidence, &record);
+		CU_ASSERT(evidence == 0 && record == 0); /* too young */
+	}
+
+	double top = log(8) * pow(1 - 1e-4, TAILS_YOUNG - 4);
+
+	CU_ASSERT_DOUBLE_EQUAL(t.top[5], top, 1e-5);
+	feed(&t, &g, 7.5f, &evidence, &record);
+	CU_ASSERT(record == 0 && evidence > 0);
+	top -= 1e-4 * (top - log(7.5));
+	feed(&t, &g, 80, &evidence, &record);
+	CU_ASSERT_DOUBLE_EQUAL(record, log(80) - top, 1e-5);
+	feed(&t, &g, 80, &evidence, &record);
+	CU_ASSERT_EQUAL(record, 0);
+	for (int i = 0; i < 20000; i++)
+		feed(&t, &g, 1, &evidence, &record);
+	CU_ASSERT_DOUBLE_EQUAL(t.top[5], log(80) * exp(-2), 1e-3);
+}
+
+static void what_is_no_number_leaves_a_tail_alone(void)
+{
+	struct tails_gains g = gains_of(1e-3f, 1e-3f);
+	struct noise n = seeded();
+	struct tails t, before;
+	float nothing[TAILS], x[TAILS], evidence[TAILS], record[TAILS];
+
+	for (int i = 0; i < TAILS; i++)
+		nothing[i] = NAN;
+	tails_init(&t);
+	before = t;
+	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence, record));
+	CU_ASSERT(!memcmp(&t, &before, sizeof(t)));
+	for (int k = 0; k < 100; k++) {
+		for (int i = 0; i < TAILS; i++)
+			x[i] = (float)exp(gaussian(&n));
+		tails_update(&t, x, &g, evidence, record);
+	}
+	before = t;
+	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence, record));
+	CU_ASSERT(!memcmp(&t, &before, sizeof(t)));
+	for (int i = 0; i < TAILS; i++)
+		CU_ASSERT(evidence[i] == 0 && record[i] == 0);
+}
+
+/* The first number shows the logarithm. */
+static void logarithms_are_those_of_libm_over_all_of_floats_range(void)
+{
+	struct tails_gains g = gains_of(1e-3f, 1e-3f);
+	struct noise n = seeded();
+	float x[TAILS], evidence[TAILS], record[TAILS], worst = 0;
+
+	for (int k = 0; k < 10000; k++) {
+		struct tails t;
+
+		tails_init(&t);
+		for (int i = 0; i < TAILS; i++)
+			x[i] = (float)ldexp(1 + uniform(&n), (int)(uniform(&n) * 253) - 126);
+		tails_update(&t, x, &g, evidence, record);
+		for (int i = 0; i < TAILS; i++)
+			worst = fmaxf(worst, (float)(fabs(t.u[i] - log(x[i])) / fmax(fabs(log(x[i])), 1)));
+	}
+	CU_ASSERT(worst < 4e-7);
+}
+
+TESTS("tails", T(lanes_are_what_a_scalar_model_says_bit_for_bit),
+      T(quantile_and_mean_excess_come_to_those_of_the_distribution), T(what_is_far_out_is_learned_with_so_many_means),
+      T(least_gains_forget), T(evidence_is_as_rare_as_it_says), T(a_record_is_what_exceeds_all_before_it_and_fades),
+      T(what_is_no_number_leaves_a_tail_alone), T(logarithms_are_those_of_libm_over_all_of_floats_range))
