@@ -65,8 +65,10 @@ LIB       := $(O)/libsluice.a
 
 UNIT_SRC  := $(wildcard tests/unit/*/test_*.c tests/bpf/test_*.c)
 UNIT_BINS := $(UNIT_SRC:%.c=$(O)/%)
-BENCH_SRC := $(filter-out %.bpf.c,$(wildcard tests/bench/*.c))
-BENCH_BINS := $(BENCH_SRC:%.c=$(O)/%)
+# What tests/bench/tunable.py loads: the detector with constants that can be set.
+TUNABLE   := $(O)/tests/bench/libdetector_tunable.so
+BENCH_SRC := $(filter-out %.bpf.c %_tunable.c,$(wildcard tests/bench/*.c))
+BENCH_BINS := $(BENCH_SRC:%.c=$(O)/%) $(TUNABLE)
 FUZZ_SRC  := $(wildcard tests/fuzz/fuzz_*.c)
 FUZZ_BINS := $(FUZZ_SRC:%.c=$(O)/%)
 
@@ -177,6 +179,11 @@ $(O)/tests/bpf/%: $(O)/obj/tests/bpf/%.o $(LIB)
 $(O)/tests/bench/%: $(O)/obj/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
+
+TUNABLE_SRC := tests/bench/detector_tunable.c user/analytics/season.c user/analytics/tails.c user/base/macros.c
+$(TUNABLE): $(TUNABLE_SRC) $(wildcard user/analytics/detector.c user/analytics/*.h user/analytics/*.def) | $(O)/.deps
+	$(call say,LINK,$@)
+	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -DDETECTOR_TUNABLE -fPIC -shared -o $@ $(TUNABLE_SRC) -lm
 
 # A program's parsers are fuzzed by tests/fuzz/fuzz_PROGRAM_X.c.
 define fuzz_of_program

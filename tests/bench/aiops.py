@@ -96,10 +96,13 @@ class Measure:
             parts.append(events(np.asarray(scores[s.name], dtype=float)[rows], labels))
             self.positive += int(labels.sum())
         at, true, false = (np.concatenate(x) for x in zip(*parts))
-        order = np.argsort(-at, kind="stable")
-        ends = np.flatnonzero(np.diff(at[order], append=-np.inf))
-        self.thresholds = np.concatenate([[np.inf], at[order][ends]])
-        self.tp, self.fp = (np.concatenate([[0], np.cumsum(x[order])[ends]]) for x in (true, false))
+        # Most rows share the least score: at it, everything is a detection, which needs no sorting.
+        least = at.min(initial=np.inf)
+        rows = np.flatnonzero(at > least)
+        rows = rows[np.argsort(-at[rows], kind="stable")]
+        ends = np.flatnonzero(np.diff(at[rows], append=-np.inf))
+        self.thresholds = np.concatenate([[np.inf], at[rows][ends], [least]])
+        self.tp, self.fp = (np.concatenate([[0], np.cumsum(x[rows])[ends], [x.sum()]]) for x in (true, false))
 
     def figure(self, i):
         tp, fp = self.tp[i], self.fp[i]

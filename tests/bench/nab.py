@@ -65,6 +65,10 @@ class Series:
     def probation(self):
         return min(int(PROBATION_SHARE * len(self.times)), PROBATION_ROWS_MAX)
 
+    def fed(self):
+        """What a detector is given: times in ns, values."""
+        return self.times.astype("datetime64[ns]").astype(np.int64), self.values
+
     def worth(self):
         """Each row's window (-1: none) and worth: a share of weight_tp in a window, else of weight_fp."""
         rows = np.arange(len(self.times))
@@ -101,6 +105,14 @@ class Corpus:
             before += len(s.windows)
         self.counted = np.flatnonzero(np.concatenate(counts))
         self.window, self.worth = np.concatenate(window)[self.counted], np.concatenate(worth)[self.counted]
+        self.everything = self.of_everything()
+
+    def of_everything(self):
+        """When every row is a detection: false detections' worth, the windows' best, and how many of them have a row that counts."""
+        inside = self.window >= 0
+        best = np.zeros(self.windows)
+        np.maximum.at(best, self.window[inside], self.worth[inside])
+        return self.worth[~inside].sum(), best.sum(), len(np.unique(self.window[inside]))
 
     @classmethod
     def load(cls, folder):
@@ -144,21 +156,25 @@ class Corpus:
     def sweep(self, scores):
         """Thresholds, falling from infinity, and for each profile the sum at each of them."""
         score = np.concatenate([np.asarray(scores[s.name], dtype=float) for s in self.series])[self.counted]
-        known = np.flatnonzero(score > -np.inf)  # not a number is no detection at any threshold
-        order = known[np.argsort(-score[known], kind="stable")]
-        score, window, worth = score[order], self.window[order], self.worth[order]
+        known = score > -np.inf  # not a number is no detection at any threshold
+        # Most rows of most detectors share the least score: at it, everything is detected, which needs no sorting.
+        last = [self.everything] if len(score) and known.all() else []
+        rows = np.flatnonzero(score > score.min() if last else known)
+        rows = rows[np.argsort(-score[rows], kind="stable")]
+        of_row, window, worth = score[rows], self.window[rows], self.worth[rows]
         gain = np.where(window < 0, worth, 0.0)  # shares of weight_fp
         rise = np.zeros(len(worth))              # of weight_tp
         found = np.zeros(len(worth))             # 1 where a window is detected for the first time
         inside = np.flatnonzero(window >= 0)
         inside = inside[np.argsort(window[inside], kind="stable")]
-        for rows in np.split(inside, np.flatnonzero(np.diff(window[inside])) + 1):
-            if len(rows):
-                rise[rows] = np.diff(np.maximum.accumulate(worth[rows]), prepend=0)
-                found[rows[0]] = 1
-        ends = np.flatnonzero(np.diff(score, append=-np.inf))
-        thresholds = np.concatenate([[np.inf], score[ends]])
-        fp, tp, n = (np.concatenate([[0], np.cumsum(x)[ends]]) for x in (gain, rise, found))
+        for at in np.split(inside, np.flatnonzero(np.diff(window[inside])) + 1):
+            if len(at):
+                rise[at] = np.diff(np.maximum.accumulate(worth[at]), prepend=0)
+                found[at[0]] = 1
+        ends = np.flatnonzero(np.diff(of_row, append=-np.inf))
+        thresholds = np.concatenate([[np.inf], of_row[ends], [score.min()] * len(last)])
+        fp, tp, n = (np.concatenate([[0], np.cumsum(x)[ends], [e[i] for e in last]])
+                     for i, x in enumerate((gain, rise, found)))
         return thresholds, {p: w.fp * fp + w.tp * tp - w.fn * (self.windows - n) for p, w in self.weights.items()}
 
     def best(self, scores):
