@@ -59,6 +59,7 @@ class Daemon:
 
     def __init__(self, program, name, config, folder):
         self.program, self.name, self.folder = program, name, pathlib.Path(folder)
+        self.environment = {}  # beside the test's own
         self.log = self.folder / f"{name}.log"
         self.port_file = self.folder / f"{name}.port"
         self.config_file = self.folder / f"{name}.yaml"
@@ -73,7 +74,7 @@ class Daemon:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen([BIN / f"sluice-{self.program}", "--config", self.config_file],
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            env={**os.environ, "no_proxy": "*"})  # everything is on loopback
+                                            env={**os.environ, "no_proxy": "*", **self.environment})
         return self
 
     def tail(self):

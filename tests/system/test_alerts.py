@@ -11,6 +11,7 @@ import csv
 import json
 import random
 import subprocess
+import time
 
 import pytest
 
@@ -27,6 +28,7 @@ DEVICES = {f"{place}{n}": f"hall-{place}" for place in PLACES for n in range(6)}
 WARM_S = 600
 DEADLINE_S = 60
 SEED = 4
+STATUSES = "raised", "updated", "escalated", "acknowledged", "cleared", "past"
 
 RULES = """
 rules:
@@ -44,14 +46,13 @@ rules:
 """
 
 
-def write_readings(path, rng, first_s, seconds):
+def write_readings(path, rng, seconds):
     """A reading a second of every device, nothing in it out of the ordinary."""
     with open(path, "w") as out:
-        for s in range(first_s, first_s + seconds):
+        for s in seconds:
             for i, device in enumerate(DEVICES):
                 metrics = {"humidity": round(rng.uniform(49, 51), 2), "temperature": round(rng.uniform(19.7, 20.3), 2)}
-                print(json.dumps({"timestamp_ns": str((BEGIN_S + s) * S + i * 10**6), "device_id": device, "metrics": metrics}),
-                      file=out)
+                print(json.dumps({"timestamp_ns": str(s * S + i * 10**6), "device_id": device, "metrics": metrics}), file=out)
     return path
 
 
@@ -59,7 +60,7 @@ class Fleet:
     """The devices: ordinary until they are told a part of the story."""
 
     def __init__(self, folder, region):
-        self.folder, self.region, self.rng, self.now_s, self.processes = folder, region, random.Random(SEED), 0, []
+        self.folder, self.region, self.rng, self.now_s, self.processes = folder, region, random.Random(SEED), BEGIN_S, []
         with open(folder / "registry.csv", "w") as out:
             print("device_id,type,place,owner,latitude,longitude", file=out)
             for device, place in DEVICES.items():
@@ -67,7 +68,8 @@ class Fleet:
 
     def send(self, seconds, *injected, speed=None):
         """A running process. seconds: of the readings' time."""
-        path = write_readings(self.folder / f"readings-{self.now_s}.jsonl", self.rng, self.now_s, seconds)
+        path = write_readings(self.folder / f"readings-{self.now_s}.jsonl", self.rng,
+                              range(self.now_s, self.now_s + seconds))
         words = [BIN / "sluice", "simulate", "--from", path, "--to", self.region.coap, "--quiet", "--spread", 3, "--seed", SEED,
                  "--json", self.folder / f"fleet-{self.now_s}.json"]
         words += ["--speed", speed] if speed else []
@@ -93,27 +95,27 @@ class Fleet:
 
 
 class Whole:
-    """Gateway, region, aggregator, and both receivers, started."""
+    """Gateway, region, aggregator, and both receivers."""
 
-    def __init__(self, place, folder, webhook, sink):
-        self.place, self.webhook, self.sink = place, webhook, sink
+    def __init__(self, place, folder, webhook, sink, clock="event", lateness="5s"):
+        self.place, self.folder, self.webhook, self.sink = place, folder, webhook, sink
         (folder / "rules.yaml").write_text(RULES)
-        self.region = daemons.Region(place, "eu", folder / "registry.csv", clock="event",
-                                     regional={"allowed_lateness": "5s", "false_alarms_per_week": 1, "delta_interval": "500ms"})
+        self.region = daemons.Region(place, "eu", folder / "registry.csv", clock=clock, regional={
+            "allowed_lateness": lateness, "false_alarms_per_week": 1, "delta_interval": "500ms"})
         self.alertmanager = Alertmanager(folder, sink)
-        self.aggregator = daemons.aggregator(place, [self.region], clock="event", alerts={
-            "rules": str(folder / "rules.yaml"), "webhook": [webhook.url], "alertmanager": [self.alertmanager.url], "resend": "1s",
-            "retry_max": "500ms"})
+        self.aggregator = daemons.aggregator(place, [self.region], clock=clock, alerts={
+            "rules": str(folder / "rules.yaml"), "webhook": [webhook.url], "alertmanager": [self.alertmanager.url],
+            "resend": "1s", "retry_max": "500ms"})
+        self.daemons = self.region.gateway, self.region.regional, self.aggregator
         self.fleet = Fleet(folder, self.region)
-
-    def start(self):
-        self.place.init_streams(self.region.gateway, self.region.regional, self.aggregator)
-        for d in (self.region.gateway, self.region.regional, self.aggregator):
-            d.start()
+        place.init_streams(*self.daemons)
         self.alertmanager.start()
-        for d in (self.region.gateway, self.region.regional, self.aggregator):
+
+    def start(self, *which):
+        for d in which or self.daemons:
+            d.start()
+        for d in which or self.daemons:
             d.wait_ready()
-        return self
 
     def folded(self):
         return self.region.regional.stats()["readings_total"]
@@ -132,7 +134,7 @@ class Whole:
         return [json.loads(line) for line in sluice("alerts", "--json", "--config", self.aggregator.config_file).splitlines()]
 
     def stop(self):
-        for d in (self.region.gateway, self.region.regional, self.aggregator):
+        for d in self.daemons:
             d.stop()
 
 
@@ -141,14 +143,26 @@ def assert_ended(fleet):
 
 
 @pytest.fixture
-def whole(tmp_path):
+def whole_of(tmp_path):
+    """whole_of(...) makes one, for Whole's further arguments; it is ended."""
+    made = []
     with daemons.Place(tmp_path) as place, Webhook() as webhook, Sink() as sink:
-        w = Whole(place, tmp_path, webhook, sink)
+        def make(**more):
+            made.append(Whole(place, tmp_path, webhook, sink, **more))
+            return made[-1]
         try:
-            yield w.start()
+            yield make
         finally:
-            w.fleet.kill()
-            w.alertmanager.kill()
+            for w in made:
+                w.fleet.kill()
+                w.alertmanager.kill()
+
+
+@pytest.fixture
+def whole(whole_of):
+    w = whole_of()
+    w.start()
+    return w
 
 
 # ---------------------------------------------------------------- what must come out
@@ -247,13 +261,19 @@ def print_latency(deliveries):
     assert ms[0] > 0 and ms[-1] < 30_000
 
 
+def notified(sink):
+    told = []
+    while not sink.notified.empty():
+        told.append(sink.notified.get())
+    return told
+
+
 def check_notified(w, truth):
     """Somebody behind the Alertmanager is told of each alert once, and once that it is over."""
     wanted, told = 2 * len(expected(truth)) - 1, []
 
     def all_notified():
-        while not w.sink.notified.empty():
-            told.append(w.sink.notified.get())
+        told.extend(notified(w.sink))
         return len(told) >= wanted
     wait_for("the Alertmanager has notified of all", all_notified, PATIENCE_S)
     lines = w.webhook.told("raised", "cleared")
@@ -306,3 +326,72 @@ def test_also_when_region_aggregator_and_alertmanager_are_killed_on_the_way(whol
         d.wait_ready()
     finish(w, killed=True)
     assert len(w.webhook.deliveries) > len({d.key for d in w.webhook.deliveries})
+
+
+# ---------------------------------------------------------------- what nobody must be told of
+
+BACKLOG_S = 600  # how long ago it was
+
+
+@pytest.fixture(scope="module")
+def shifted_clock(tmp_path_factory):
+    library = tmp_path_factory.mktemp("clock") / "shifted_clock.so"
+    subprocess.run(["cc", "-shared", "-fPIC", "-O", "-o", library, "tests/system/shifted_clock.c"], cwd=daemons.ROOT, check=True)
+    return library
+
+
+def test_a_backlog_that_drains_tells_nobody_as_if_it_were_now(whole_of, shifted_clock):
+    """A gateway that received it ten minutes ago, by its own clock; the region begins to read after that."""
+    w = whole_of(clock="arrival", lateness="20min")
+    gateway = w.region.gateway
+    gateway.environment = {"LD_PRELOAD": str(shifted_clock), "CLOCK_SHIFT_S": str(-BACKLOG_S)}
+    w.start(gateway)
+    w.fleet.now_s = time.time_ns() // S - BACKLOG_S - 660
+    assert_ended(w.fleet.send(600))
+    assert_ended(w.fleet.send(60, "spike:temperature@10+3x100,device=a0", "spike:temperature@10+3x100,device=a1",
+                              "spike:temperature@20+3x-100,device=b0", "level-shift:humidity@30+20x300,device=c0"))
+    gateway.stop()
+    gateway.environment = {}
+    w.start()
+    w.fold_all()
+
+    w.fleet.now_s = time.time_ns() // S - 60
+    w.tell(55, "spike:temperature@40+3x100,device=d0")
+    wait_for("what is anomalous now is told", lambda: w.webhook.told("cleared"), PATIENCE_S)
+    w.stop()
+    past = [line for line in tap(w.aggregator.alerts_url) if line["status"] == "past"]
+    # Those of one place may be one or two: there is nothing open that the second could join.
+    assert {(line["place"], line["metric"], line["direction"]) for line in past} == {
+        ("hall-a", "temperature", "up"), ("hall-b", "temperature", "down"), ("hall-c", "humidity", "up")}
+    assert sum(line["devices"] for line in past) == 4
+    assert {line["place"] for line in w.webhook.told(*STATUSES)} == {"hall-d"}
+    assert set(notified(w.sink)) <= {(status, line["alert_id"]) for status in ("firing", "resolved") for line in w.webhook.told("raised")}
+    log = w.aggregator.log.read_text().splitlines()
+    [summary] = [line for line in log if "a backlog had anomalies" in line]
+    assert f"alerts={len(past)} " in summary
+    assert not [line for line in log if "alert past" in line]
+
+
+# ---------------------------------------------------------------- who looks after it
+
+def test_what_somebody_looks_after_does_not_escalate_also_after_a_restart(whole):
+    lasting = ["silence@0+1000,device=f0", "silence@0+1000,device=h0"]
+    whole.tell(WARM_S)
+    whole.tell(20, *lasting)
+    wait_for("both are raised", lambda: len(whole.webhook.told("raised")) == 2, PATIENCE_S)
+    looked_after, other = sorted(whole.open_alerts(), key=lambda line: line["place"])
+    assert (looked_after["place"], other["place"]) == ("hall-f", "hall-h")
+    sluice("alerts", "ack", looked_after["alert_id"], "--by", "Edda", "--note", "on my way", "--config", whole.aggregator.config_file)
+    [told] = wait_for("everybody is told", lambda: whole.webhook.told("acknowledged"), PATIENCE_S)
+    assert (told["alert_id"], told["by"], told["note"]) == (looked_after["alert_id"], "Edda", "on my way")
+
+    whole.aggregator.restart()
+    assert {(line["place"], line["status"], line["by"]) for line in whole.open_alerts()} == {
+        ("hall-f", "acknowledged", "Edda"), ("hall-h", "raised", None)}
+    whole.tell(90, *lasting)
+    wait_for("the other one escalates", lambda: whole.webhook.told("escalated"), PATIENCE_S)
+    table = sluice("alerts", "--config", whole.aggregator.config_file)
+    assert "by Edda" in table and "escalated" in table
+    whole.stop()
+    assert [(line["alert_id"], line["severity"]) for line in whole.webhook.told("escalated")] == [(other["alert_id"], "critical")]
+    assert len(whole.webhook.deliveries) == 4
