@@ -340,16 +340,20 @@ static void a_series_that_hardly_ever_moves_is_quiet_about_single_steps(void)
 /* Twenty weeks in several series. */
 static void white_noise_has_as_many_false_alarms_as_the_setting_allows(void)
 {
+	static const int64_t intervals_ns[] = { NS_PER_MIN, INTERVAL_NS };
 	struct noise n = seeded();
-	int events = 0;
 
-	for (int i = 0; i < 5; i++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+	for (size_t k = 0; k < ARRAY_SIZE(intervals_ns); k++) {
+		int events = 0;
 
-		n.state += 1000003;
-		events += events_of(&g, 20 * 2016, 1, NULL);
+		for (int i = 0; i < 3; i++) {
+			struct generated g = generated_of(WHITE, n, intervals_ns[k]);
+
+			n.state += 1000003;
+			events += events_of(&g, (int)(20 * NS_PER_WEEK / intervals_ns[k]), 1, NULL);
+		}
+		CU_ASSERT(events >= 60 / 4 && events <= 60 * 4);
 	}
-	CU_ASSERT(events >= 100 / 4 && events <= 100 * 4);
 }
 
 /* ------------------------------------------------------------------ what it expects */
