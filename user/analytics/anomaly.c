@@ -33,10 +33,9 @@ enum anomaly_step anomaly_update(struct anomaly *a, double threshold, int64_t ti
 	a->worst = MAX(a->worst, found->score);
 
 	/* A spike is over when values are as before, although the series has been rougher of late. */
-	bool brief = a->kind == DETECTOR_SPIKE || a->kind == DETECTOR_SEASONAL || a->kind == DETECTOR_RHYTHM;
-	double unusual = detector_weekly(found, brief ? found->unusual_now : found->unusual);
+	double unusual = detector_kind_is_brief(a->kind) ? found->unusual_now : found->unusual;
 
-	a->quiet = is_still_unusual(unusual, threshold) ? 0 : a->quiet + 1;
+	a->quiet = is_still_unusual(detector_weekly(found, unusual), threshold) ? 0 : a->quiet + 1;
 	if (a->quiet < ANOMALY_QUIET_VALUES)
 		return ANOMALY_NOTHING;
 	a->active = 0;

@@ -38,26 +38,26 @@
 
 #include "analytics/portable_math.h"
 
-#define VALUE_MAX 1e30 /* differences, their multiples and quotients stay finite, also as floats */
+#define VALUE_MAX 1e30              /* differences, their multiples and quotients stay finite, also as floats */
 #define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
-#define LEARN_ALL 20    /* values that are learned as they come */
-#define STILL 0.5       /* steps: a series that moves by less from value to value ... */
-#define STILL_STEPS 2   /* ... may move by so many, which is no news */
-#define STUCK_LEAST 8   /* equal values in a row that are no news */
-#define STUCK_CHANGES 30
-#define BAND_NATS 2.0
-#define COUNTER_RISES 256 /* in a row, from the first value on */
+#define LEARN_ALL 20       /* values that are learned as they come */
+#define STILL 0.5          /* steps: a series that moves by less from value to value ... */
+#define STILL_STEPS 2      /* ... may move by so many, which is no news */
+#define STUCK_LEAST 8      /* equal values in a row that are no news */
+#define STUCK_CHANGES 30   /* of the value, before runs of equal ones mean anything */
+#define BAND_NATS 2.0      /* beyond a tail's threshold */
+#define COUNTER_RISES 256  /* in a row, from the first value on */
 #define NEVER UINT32_MAX
-#define SILENT_LEAST 5.0  /* intervals */
-#define SILENT_MOST 1e4
+#define SILENT_LEAST 5.0   /* intervals */
+#define SILENT_MOST 1e4    /* likewise */
 #define INTERVAL_GAIN 0.01
-#define INTERVAL_MOST 4  /* usual ones: a longer one is learned as that */
-#define GAP 20           /* usual intervals: what was just before no longer says what comes now */
-#define OUTLIER 10       /* recent deviations and a usual one, off the fast level */
+#define INTERVAL_MOST 4    /* usual ones: a longer one is learned as that */
+#define GAP 20             /* usual intervals: what was just before no longer says what comes now */
+#define OUTLIER 10         /* recent deviations and a usual one, off the fast level */
 #define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
-#define FAR_RATIO 1e6    /* no deviation counts more than that */
+#define FAR_RATIO 1e6       /* no deviation counts more than that */
 #define ONE_STEP (1 + 1e-6) /* differences of decimals are steps but for their rounding */
 
 /* tests/bench/tune.py builds this file with constants that it can change. */
@@ -69,14 +69,10 @@
 
 struct detector_parameters {
 #define PARAMETER(name, value, least, most, what) double name;
-#define ASPECT(name, weight, record, kind, what)
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 };
 
 enum range {
-#define PARAMETER(name, value, least, most, what)
-#define ASPECT(name, weight, record, kind, what)
 #define RANGE(name, weight, kind, what) RANGE_##name,
 #include "analytics/detector_parameters.def"
 	RANGES
@@ -84,42 +80,30 @@ enum range {
 
 CONSTANT struct detector_parameters detector_p = {
 #define PARAMETER(name, value, least, most, what) .name = value,
-#define ASPECT(name, weight, record, kind, what)
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 };
 
 CONSTANT double detector_weight[DETECTOR_ASPECTS] = {
-#define PARAMETER(name, value, least, most, what)
 #define ASPECT(name, weight, record, kind, what) weight,
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 };
 
 CONSTANT double detector_record_weight[DETECTOR_ASPECTS] = {
-#define PARAMETER(name, value, least, most, what)
 #define ASPECT(name, weight, record, kind, what) record,
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 };
 
 CONSTANT double detector_range_weight[RANGES] = {
-#define PARAMETER(name, value, least, most, what)
-#define ASPECT(name, weight, record, kind, what)
 #define RANGE(name, weight, kind, what) weight,
 #include "analytics/detector_parameters.def"
 };
 
 static const uint8_t kind_of_aspect[DETECTOR_ASPECTS] = {
-#define PARAMETER(name, value, least, most, what)
 #define ASPECT(name, weight, record, kind, what) DETECTOR_##kind,
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 };
 
 static const uint8_t kind_of_range[RANGES] = {
-#define PARAMETER(name, value, least, most, what)
-#define ASPECT(name, weight, record, kind, what)
 #define RANGE(name, weight, kind, what) DETECTOR_##kind,
 #include "analytics/detector_parameters.def"
 };
@@ -128,16 +112,12 @@ static const uint8_t kind_of_range[RANGES] = {
 
 _Static_assert(sizeof(struct detector) <= 1024, "a series costs at most 1 KiB");
 
-static bool is_power_of_2(uint32_t n)
-{
-	return n > 0 && (n & (n - 1)) == 0;
-}
-
 /* One value on its way through the detector. */
 struct look {
 	int64_t time_ns;
 	double value;     /* less the first one */
-	double outlier;   /* so far off the fast level it is one */
+	double off;       /* value off the fast level */
+	double outlier;   /* so far off it is one */
 	double excess;    /* of a gross one, which levels do not learn ... */
 	double learned;   /* ... value without that */
 	double n;         /* values before it */
@@ -148,7 +128,7 @@ struct look {
 	float number[TAILS], evidence[TAILS], record[TAILS];
 	double range[RANGES];
 	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
-	bool any;                         /* an aspect has evidence */
+	bool any;                             /* an aspect has evidence */
 };
 
 void detector_init(struct detector *d)
@@ -267,10 +247,10 @@ static void see_cycle(struct detector *d, struct look *l)
 
 /* ------------------------------------------------------------------ what the values say */
 
-static void see_levels(struct detector *d, struct look *l, double off)
+static void see_levels(struct detector *d, struct look *l)
 {
-	see(l, ASPECT_NOW, off, l->inverse);
-	see(l, ASPECT_NOW_LOCAL, off, 1 / (d->deviation_fast + P.local * l->deviation));
+	see(l, ASPECT_NOW, l->off, l->inverse);
+	see(l, ASPECT_NOW_LOCAL, l->off, 1 / (d->deviation_fast + P.local * l->deviation));
 	see_day(d, l);
 	d->shorter += gain_of(P.gain_short, l->n) * (l->learned - d->shorter);
 	d->mid += gain_of(P.gain_mid, l->n) * (l->learned - d->mid);
@@ -278,7 +258,7 @@ static void see_levels(struct detector *d, struct look *l, double off)
 	see(l, ASPECT_DRIFT, d->mid - d->longer, l->inverse);
 }
 
-static void see_roughness(struct detector *d, struct look *l, double off)
+static void see_roughness(struct detector *d, struct look *l)
 {
 	d->rough += gain_of(P.gain_rough, l->n) * (fabs(l->learned - d->fast) - d->rough);
 	see(l, ASPECT_ROUGH, d->rough, l->inverse);
@@ -306,7 +286,7 @@ static double stuck(struct detector *d, double value, bool *ret_news)
 
 	if (d->changes < STUCK_CHANGES || d->equal < 2 * longest)
 		return 0;
-	*ret_news = d->equal % longest == 0 && is_power_of_2(d->equal / longest);
+	*ret_news = d->equal % longest == 0 && __builtin_popcount(d->equal / longest) == 1;
 	return d->equal * portable_ln(d->changes) / longest;
 }
 
@@ -320,19 +300,20 @@ static void see_rhythm(struct detector *d, struct look *l)
 	}
 
 	l->way[ASPECT_RHYTHM] = sign_of(d->interval - interval);
-	l->number[ASPECT_RHYTHM] = (float)(MIN(MAX(interval, d->interval) / MIN(interval, d->interval) - 1, FAR_RATIO) + P.tail_floor);
+	l->number[ASPECT_RHYTHM] = (float)(P.tail_floor + MIN(MAX(interval, d->interval) / MIN(interval, d->interval) - 1,
+							     FAR_RATIO));
 	d->interval += gain_of(INTERVAL_GAIN, l->n) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
 }
 
-static void learn(struct detector *d, struct look *l, double off)
+static void learn(struct detector *d, const struct look *l)
 {
 	double slow = clipped(l, l->value - d->slow);
 
-	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(off), l->outlier) - d->deviation_fast);
+	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(l->off), l->outlier) - d->deviation_fast);
 	/* One outlier is no level: it is followed when the next value is one as well. */
-	d->alone = fabs(off) > l->outlier && l->n > LEARN_ALL && !d->alone;
+	d->alone = fabs(l->off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
-		d->fast += gain_of(P.gain_fast, l->n) * off;
+		d->fast += gain_of(P.gain_fast, l->n) * l->off;
 	d->deviation_slow += gain_of(P.gain_slow, l->n) * (fabs(slow) - d->deviation_slow);
 	d->slow += gain_of(P.gain_slow, l->n) * slow;
 	d->longer += gain_of(P.gain_long, l->n) * (l->learned - d->longer);
@@ -354,11 +335,6 @@ static bool learn_tails(struct detector *d, struct look *l)
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
 }
 
-static bool is_of_the_moment(enum detector_kind kind)
-{
-	return kind == DETECTOR_SPIKE || kind == DETECTOR_SEASONAL || kind == DETECTOR_RHYTHM;
-}
-
 /* The evidence of all aspects together.  ret_moment: of those that look at this value alone. */
 static double votes(const struct look *l, double *ret_moment)
 {
@@ -370,13 +346,13 @@ static double votes(const struct look *l, double *ret_moment)
 		double of_both = of_tail * of_tail + of_record * of_record;
 
 		sum += of_both;
-		moment += is_of_the_moment(kind_of_aspect[a]) ? of_both : 0;
+		moment += detector_kind_is_brief(kind_of_aspect[a]) ? of_both : 0;
 	}
 	for (int r = 0; r < RANGES; r++) {
 		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote);
 
 		sum += of_range * of_range;
-		moment += is_of_the_moment(kind_of_range[r]) ? of_range * of_range : 0;
+		moment += detector_kind_is_brief(kind_of_range[r]) ? of_range * of_range : 0;
 	}
 	*ret_moment = sqrt(moment);
 	return sqrt(sum);
@@ -447,19 +423,20 @@ static double through_gate(struct detector *d, double evidence)
 	return MAX(evidence - P.gate * stands, 0.0);
 }
 
-/* Evidence in units at which every series has as many alarms a week: one with more values needs more of it. */
+/* A series of rarer values says less by chance: the same evidence counts for a little more. */
 static double against_interval(const struct detector *d, double evidence)
 {
 	return evidence == 0 ? 0 : MAX(evidence + P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS), 0.0);
 }
 
-/* 1 / (1 + R), R = alarms a week. */
+/* 1 / (1 + R), R = alarms in 2016 values. */
 static double score_of(double evidence)
 {
 	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-P.nats_a_unit * evidence)) : 0;
 }
 
-/* What is expected, and within which a value is usual: off by what a share of TAIL_SHARE / e^BAND_NATS exceeds. */
+/* What is expected, and within which a value is usual: off by what a share of
+ * tail_share / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
 	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
@@ -485,15 +462,16 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 {
 	ret->time_ns = time_ns;
 	ret->value = value;
+	ret->off = value - d->fast;
 	ret->n = d->seen;
 	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
 	ret->outlier = OUTLIER * d->deviation_fast + ret->deviation;
 
-	double gross = OUTLIER_LEARNED * ret->outlier, off = value - d->fast;
+	double gross = OUTLIER_LEARNED * ret->outlier;
 
-	ret->excess = d->seen > LEARN_ALL ? off - CLAMP(off, -gross, gross) : 0;
+	ret->excess = d->seen > LEARN_ALL ? ret->off - CLAMP(ret->off, -gross, gross) : 0;
 	ret->learned = value - ret->excess;
 	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
 	for (int i = 0; i < TAILS; i++)
@@ -506,8 +484,7 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 
 static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)
 {
-	double value = number - d->base;
-	double step = fabs(value - d->last);
+	double value = number - d->base, step = fabs(value - d->last);
 
 	if (step > STEP_SMALLEST && (d->step == 0 || step < d->step))
 		d->step = step;
@@ -516,18 +493,18 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 
 	struct look l;
 	bool news;
-	double off = value - d->fast, equal = P.stuck * stuck(d, value, &news);
+	double equal = P.stuck * stuck(d, value, &news);
 
 	look_at(&l, d, time_ns, value);
 	expect(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
-	see_levels(d, &l, off);
+	see_levels(d, &l);
 	see_cycle(d, &l);
-	see_roughness(d, &l, off);
+	see_roughness(d, &l);
 	see_range(&l, RANGE_ALL, value, &d->high_value, &d->low_value, l.ready);
 	see_range(&l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l.ready);
 	see_rhythm(d, &l);
-	learn(d, &l, off);
+	learn(d, &l);
 	if (!l.ready)
 		return;
 	l.any = learn_tails(d, &l);

@@ -51,9 +51,7 @@ struct detection {
 };
 
 enum detector_aspect {
-#define PARAMETER(name, value, least, most, what)
 #define ASPECT(name, weight, record, kind, what) ASPECT_##name,
-#define RANGE(name, weight, kind, what)
 #include "analytics/detector_parameters.def"
 	DETECTOR_ASPECTS
 };
@@ -94,6 +92,12 @@ static inline double detector_threshold(double false_alarms_per_week)
 static inline double detector_weekly(const struct detection *found, double score)
 {
 	return score > 0 ? 1 / (1 + (1 - score) / score * found->density) : 0;
+}
+
+/* Whether such an anomaly is one of single values, and not of what they have been for a while. */
+static inline bool detector_kind_is_brief(enum detector_kind kind)
+{
+	return kind == DETECTOR_SPIKE || kind == DETECTOR_SEASONAL || kind == DETECTOR_RHYTHM;
 }
 
 /* "spike", "level-shift", ...; "none". */

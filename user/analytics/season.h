@@ -14,7 +14,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "base/clock.h"
 #include "base/macros.h"
 
 #define DAY_BINS 48
@@ -23,9 +22,9 @@
 
 #define CYCLE_AGREED 6
 #define CYCLE_TOLERANCE 0.12
-#define CYCLE_SIDE 0.5                 /* mean deviations beyond the slow level that make a crossing */
-#define CYCLE_LONGEST_NS (NS_PER_DAY / 2)  /* the day's profile has the longer ones */
-#define CYCLE_INTERVALS_LEAST 8        /* values in a period */
+#define CYCLE_SIDE 0.5                    /* mean deviations beyond the slow level that make a crossing */
+#define CYCLE_LONGEST_NS (NS_PER_DAY / 2) /* the day's profile has the longer ones */
+#define CYCLE_INTERVALS_LEAST 8           /* values in a period */
 
 struct cycle {
 	int64_t crossed_ns; /* last crossing of the level, upwards; 0: none yet */

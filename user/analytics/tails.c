@@ -44,8 +44,8 @@ static inline lanes smaller(lanes a, lanes b)
 	return choose(a < b, a, b);
 }
 
-/* x = m 2^e with m in [0.707, 1.414), ln m = 2 atanh((m - 1) / (m + 1)): the first term left out is below 1e-7.  NaN for
- * NaN, as m + 1 keeps no NaN of x. */
+/* x = m 2^e with m in [0.707, 1.414), ln m = 2 atanh((m - 1) / (m + 1)): the first term left out is below 1e-7.  What
+ * it makes of a NaN means nothing. */
 static inline lanes ln(lanes x)
 {
 	masks bits = (masks)x, e = (bits >> 23) - 127;
@@ -58,7 +58,8 @@ static inline lanes ln(lanes x)
 	lanes s = (m - all(1)) / (m + all(1)), s2 = s * s;
 	lanes whole = __builtin_convertvector(e, lanes);
 
-	return whole * all(0.693147181f) + all(2) * s * (all(1) + s2 * (all(1 / 3.0f) + s2 * (all(0.2f) + s2 * all(1 / 7.0f))));
+	return whole * all(0.693147181f) +
+	       all(2) * s * (all(1) + s2 * (all(1 / 3.0f) + s2 * (all(0.2f) + s2 * all(1 / 7.0f))));
 }
 
 void tails_init(struct tails *t)

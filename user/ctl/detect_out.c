@@ -7,7 +7,6 @@
 #include "codec/decimal.h"
 #include "ctl/detect_text.h"
 
-
 void detect_out_done(struct detect_out *o)
 {
 	buf_done(&o->text);

@@ -68,7 +68,6 @@ unsigned axis_values(double low, double high, unsigned most, struct axis_tick re
 
 /* ------------------------------------------------------------------ times */
 
-
 enum unit { FIXED, MONTHS, YEARS };
 
 struct time_step {
