@@ -11,6 +11,7 @@
 #include "alerts/rules.h"
 #include "analytics/detector.h"
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/nearest.h"
 #include "config/config.h"
 
@@ -552,27 +553,6 @@ int rules_parse(struct alert_rules **ret, const char *name, const char *text, si
 	return r;
 }
 
-static int read_file(const char *path, struct buf *ret)
-{
-	FILE *f = fopen(path, "re");
-	int r = 0;
-
-	if (!f)
-		return -errno;
-	while (r == 0 && !feof(f) && ret->len <= FILE_MAX) {
-		uint8_t *at = buf_extend(ret, 65536);
-
-		if (!at) {
-			r = -ENOMEM;
-			break;
-		}
-		ret->len -= 65536 - fread(at, 1, 65536, f);
-		r = ferror(f) ? -errno : 0;
-	}
-	fclose(f);
-	return r;
-}
-
 int rules_load(struct alert_rules **ret, const char *path, struct rules_error *ret_error)
 {
 	CLEANUP(buf_done) struct buf text = BUF_INIT;
@@ -580,7 +560,7 @@ int rules_load(struct alert_rules **ret, const char *path, struct rules_error *r
 	if (!*path)
 		return rules_parse(ret, "the built-in rules", rules_builtin, strlen(rules_builtin), ret_error);
 
-	int r = read_file(path, &text);
+	int r = file_read(path, FILE_MAX, &text);
 
 	if (r == 0)
 		return rules_parse(ret, path, buf_cstr(&text), text.len, ret_error);

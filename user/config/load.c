@@ -1,7 +1,6 @@
 /* The loader: recursive descent over libyaml's events, three levels deep (section, setting, items), so that a hostile
  * file meets its error before it can nest.  The first error ends it; its mark is where a person has to look. */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +8,7 @@
 #include <yaml.h>
 
 #include "base/buf.h"
+#include "base/file.h"
 #include "base/macros.h"
 #include "base/nearest.h"
 #include "config/schema.h"
@@ -480,28 +480,6 @@ int config_parse(struct settings *ret, const char *name, const char *text, size_
 	return r;
 }
 
-static int read_file(const char *path, struct buf *ret)
-{
-	CLEANUP_CLOSE int fd = open(path, O_RDONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return -errno;
-	for (;;) {
-		uint8_t *at = buf_extend(ret, 65536);
-
-		if (!at)
-			return -ENOMEM;
-
-		ssize_t n = read(fd, at, 65536);
-
-		ret->len -= 65536 - (size_t)MAX(n, 0);
-		if (n == 0 || (n > 0 && ret->len > CONFIG_FILE_MAX))
-			return 0;
-		if (n < 0 && errno != EINTR)
-			return -errno;
-	}
-}
-
 /* A node without a name is called as its host. */
 static int name_after_host(struct settings *s)
 {
@@ -523,7 +501,7 @@ static int name_after_host(struct settings *s)
 int config_load(struct settings *ret, const char *path, struct config_error *ret_error)
 {
 	CLEANUP(buf_done) struct buf text = BUF_INIT;
-	int r = read_file(path, &text);
+	int r = file_read(path, CONFIG_FILE_MAX, &text);
 
 	if (r == 0) {
 		r = config_parse(ret, path, buf_cstr(&text), text.len, ret_error);

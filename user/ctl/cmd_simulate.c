@@ -1,7 +1,6 @@
 /* sluice simulate: a real CoAP client fleet, for trying a gateway out and for the tests. */
 #include <errno.h>
 #include <getopt.h>
-#include <limits.h>
 #include <math.h>
 #include <netdb.h>
 #include <stdio.h>
@@ -11,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/stop.h"
@@ -236,22 +236,13 @@ static void append_result(struct buf *b, const struct simulation *s, const struc
 	buf_append_str(b, "}\n");
 }
 
-/* Whole or not at all, for those who read while we write. */
 static int write_file(const char *path, const struct buf *b)
 {
-	char next[PATH_MAX];
+	int r = file_replace(path, buf_slice(b));
 
-	snprintf(next, sizeof(next), "%s.next", path);
-
-	FILE *out = fopen(next, "we");
-	bool fine = out && fwrite(b->data, 1, b->len, out) == b->len;
-
-	if (out)
-		fine &= fclose(out) == 0;
-	if (fine && rename(next, path) == 0)
-		return 0;
-	fprintf(stderr, "sluice simulate: %s: %s\n", path, strerror(errno));
-	return -EIO;
+	if (r < 0)
+		fprintf(stderr, "sluice simulate: %s: %s\n", path, strerror(-r));
+	return r < 0 ? -EIO : 0;
 }
 
 static const char *id_of(const void *context, uint32_t device)

@@ -1,7 +1,6 @@
 #include "ctl/plot.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
@@ -11,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "ctl/plot_columns.h"
 
 int plot_new(struct plot **ret, const char *title, double false_alarms_per_week)
@@ -172,22 +172,10 @@ int plot_check(const char *path, struct plot_error *error)
 	return 0;
 }
 
-static int write_whole(int fd, const struct buf *b)
-{
-	for (size_t at = 0; at < b->len;) {
-		ssize_t n = write(fd, b->data + at, b->len - at);
-
-		if (n < 0)
-			return -errno;
-		at += (size_t)n;
-	}
-	return 0;
-}
-
 int plot_save(const struct plot *p, const char *path, struct plot_error *error)
 {
 	CLEANUP(buf_done) struct buf svg = BUF_INIT;
-	char target[PATH_MAX], next[PATH_MAX + 16];
+	char target[PATH_MAX];
 	int r = target_of(path, target, error);
 
 	if (r < 0)
@@ -195,19 +183,6 @@ int plot_save(const struct plot *p, const char *path, struct plot_error *error)
 	plot_draw(p, &svg);
 	if (buf_error(&svg) < 0)
 		return refuse(error, -ENOMEM, "%.120s: %s", path, strerror(ENOMEM));
-	snprintf(next, sizeof(next), "%s.%d.next", target, (int)getpid());
-
-	int fd = open(next, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-
-	r = fd < 0 ? -errno : write_whole(fd, &svg);
-	if (fd >= 0 && close(fd) < 0 && r == 0)
-		r = -errno;
-	if (r == 0 && rename(next, target) < 0)
-		r = -errno;
-	if (r < 0) {
-		if (fd >= 0)
-			unlink(next);
-		return refuse(error, r, "%.120s cannot be written: %s", path, strerror(-r));
-	}
-	return 0;
+	r = file_replace(target, buf_slice(&svg));
+	return r < 0 ? refuse(error, r, "%.120s cannot be written: %s", path, strerror(-r)) : 0;
 }

@@ -1,7 +1,6 @@
 #include "observe/admin.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <microhttpd.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -10,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/endpoint.h"
+#include "base/file.h"
 #include "base/macros.h"
 
 #define CONNECTIONS_MAX 64
@@ -265,28 +265,10 @@ static void on_completed(void *context, struct MHD_Connection *connection, void 
 /* Whole or not at all: a script that waits for the file never reads half a number. */
 static int write_port_file(const char *path, uint16_t port)
 {
-	CLEANUP_FREE char *unfinished = NULL;
 	char text[8];
 	int n = snprintf(text, sizeof(text), "%u\n", port);
 
-	if (asprintf(&unfinished, "%s.%d.new", path, (int)getpid()) < 0) {
-		unfinished = NULL;
-		return -ENOMEM;
-	}
-
-	int fd = open(unfinished, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	int r = 0;
-
-	if (fd < 0)
-		return -errno;
-	if (write(fd, text, (size_t)n) != n)
-		r = -EIO;
-	close(fd);
-	if (r == 0 && rename(unfinished, path) < 0)
-		r = -errno;
-	if (r < 0)
-		unlink(unfinished);
-	return r;
+	return file_replace(path, SLICE(text, (size_t)n));
 }
 
 static int start_server(struct admin *a, const struct sockaddr_storage *where)
