@@ -7,6 +7,7 @@
 #include "aggregator/session_internal.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "codec/message.h"
 #include "proto/envelope.pb-c.h"
 
 #define TAKE_MAX 64            /* deltas of one region in a round, so that none waits behind another's backlog */
@@ -137,12 +138,8 @@ static int set_aside(struct session *s, const struct member *m, const struct sou
 	aside.reason = why->text;
 	aside.value.data = (uint8_t *)item->value.data;
 	aside.value.len = MIN(item->value.len, (size_t)ASIDE_BYTES);
-
-	uint8_t *into = buf_extend(&packed, sluice__v1__aside__get_packed_size(&aside));
-
-	if (!into)
+	if (message_append(&packed, &aside.base) < 0)
 		return -ENOMEM;
-	sluice__v1__aside__pack(&aside, into);
 	if (log_limit_pass(&limit, &suppressed))
 		log_warn("a delta cannot be used and is set aside", F_STR("region", m->name),
 			 F_U64("partition", item->partition), F_U64("offset", item->offset), F_STR("reason", why->text),

@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "base/log.h"
+#include "codec/message.h"
 
 #define PENDING_MAX (2 * BOOK_ALERTS_MAX) /* of a receiver: what is open, and what becomes of it */
 #define ALERT_STEP(name) SLUICE__V1__ALERT_SENT__STEP__##name
@@ -248,12 +249,9 @@ static int append_sent(struct deliver *d, Sluice__V1__AlertSent *sent, deliver_a
 {
 	buf_reset(&d->packed);
 
-	uint8_t *into = buf_extend(&d->packed, sluice__v1__alert_sent__get_packed_size(sent));
+	int r = message_append(&d->packed, &sent->base);
 
-	if (!into)
-		return -ENOMEM;
-	sluice__v1__alert_sent__pack(sent, into);
-	return append(context, buf_slice(&d->packed));
+	return r < 0 ? r : append(context, buf_slice(&d->packed));
 }
 
 static bool is_configured(const struct deliver *d, uint64_t name)

@@ -2,6 +2,7 @@
 
 #include "aggregator/session_internal.h"
 #include "base/clock.h"
+#include "codec/message.h"
 
 #define SILENCE_EVERY_NS NS_PER_S
 
@@ -30,18 +31,18 @@ static void look_at_member(const struct session *s, const struct member *m, int6
 	}
 }
 
-static int append_decision(void *context, const Sluice__V1__WindowDecision *decision)
+static int append_message(struct session *s, uint16_t kind, const ProtobufCMessage *message)
 {
-	struct session *s = context;
-
 	buf_reset(&s->line);
 
-	uint8_t *into = buf_extend(&s->line, sluice__v1__window_decision__get_packed_size(decision));
+	int r = message_append(&s->line, message);
 
-	if (!into)
-		return -ENOMEM;
-	sluice__v1__window_decision__pack(decision, into);
-	return session_append(s, OWNED_DECIDE, buf_slice(&s->line));
+	return r < 0 ? r : session_append(s, kind, buf_slice(&s->line));
+}
+
+static int append_decision(void *context, const Sluice__V1__WindowDecision *decision)
+{
+	return append_message(context, OWNED_DECIDE, &decision->base);
 }
 
 static int append_silence(struct session *s, const struct series *series)
@@ -53,14 +54,7 @@ static int append_silence(struct session *s, const struct series *series)
 	silence.last_ns = series->last_ns;
 	silence.decided_ns = clock_wall_ns();
 	silence.detector = DETECTOR_VERSION;
-	buf_reset(&s->line);
-
-	uint8_t *into = buf_extend(&s->line, sluice__v1__window_silence__get_packed_size(&silence));
-
-	if (!into)
-		return -ENOMEM;
-	sluice__v1__window_silence__pack(&silence, into);
-	return session_append(s, OWNED_SILENT, buf_slice(&s->line));
+	return append_message(s, OWNED_SILENT, &silence.base);
 }
 
 /* The end of what every region has told; INT64_MIN while there is still a minute before it that is not settled.  A dark

@@ -10,6 +10,7 @@
 #include "analytics/alert.h"
 #include "analytics/detector.h"
 #include "base/buf.h"
+#include "codec/message.h"
 
 #define SUBJECT_MAX (5 * (BOOK_TEXT_MAX + 1) + 32)
 
@@ -333,14 +334,10 @@ static int pack(struct book *b, const alert_record *r, book_append *append, void
 
 	buf_reset(packed);
 
-	uint8_t *into = buf_extend(packed, sluice__v1__alert_record__get_packed_size(r));
+	int result = message_append(packed, &r->base);
 
-	if (!into)
-		return -ENOMEM;
-	sluice__v1__alert_record__pack(r, into);
-
-	int result = append(context, buf_slice(packed));
-
+	if (result == 0)
+		result = append(context, buf_slice(packed));
 	b->under_way += result == 0;
 	return result;
 }

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "codec/decimal.h"
+#include "codec/message.h"
 #include "codec/telemetry.h"
 #include "proto/delta.pb-c.h"
 #include "regional/region.h"
@@ -227,15 +228,10 @@ static int send_one(struct region *r, struct shard *s, struct cut *cut, int64_t 
 	int e = d ? delta_build(d, r, s, cut, now_ns) : -ENOMEM;
 
 	if (e == 0) {
-		size_t len = sluice__v1__consolidated_envelope__get_packed_size(&d->message);
-
 		buf_reset(&r->value);
-
-		uint8_t *to = buf_extend(&r->value, len);
-
-		if (to)
-			sluice__v1__consolidated_envelope__pack(&d->message, to);
-		e = to ? send_value(&r->deltas, s->number, buf_slice(&r->value)) : -ENOMEM;
+		e = message_append(&r->value, &d->message.base);
+		if (e == 0)
+			e = send_value(&r->deltas, s->number, buf_slice(&r->value));
 	}
 	if (d)
 		delta_done(d);

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/rand.h"
 #include "base/stop.h"
+#include "codec/message.h"
 #include "proto/envelope.pb-c.h"
 #include "regional/flights.h"
 
@@ -319,12 +320,8 @@ static int set_aside(struct region *r, struct shard *s, const char *reason, stru
 	message.reason = (char *)reason;
 	message.value = (ProtobufCBinaryData){ .len = MIN(value.len, (size_t)ASIDE_BYTES_MAX), .data = (uint8_t *)value.data };
 	buf_reset(&r->value);
-
-	uint8_t *at = buf_extend(&r->value, sluice__v1__aside__get_packed_size(&message));
-
-	if (!at)
+	if (message_append(&r->value, &message.base) < 0)
 		return -ENOMEM;
-	sluice__v1__aside__pack(&message, at);
 	if (log_limit_pass(&limit, &more))
 		log_warn("an input was set aside", F_STR("reason", reason), F_U64("partition", s->number), F_U64("offset", to - 1),
 			 F_U64("not_logged", more));
@@ -483,12 +480,8 @@ static int find_dark(struct region *r, struct shard *s)
 		f->gateway = g;
 		f->dark = true;
 		buf_reset(&r->value);
-
-		uint8_t *at = buf_extend(&r->value, sluice__v1__gateway_dark__get_packed_size(&message));
-
-		if (!at)
+		if (message_append(&r->value, &message.base) < 0)
 			return -ENOMEM;
-		sluice__v1__gateway_dark__pack(&message, at);
 		if (s == r->shards[0]) /* the others follow in a moment */
 			log_warn("a gateway is silent and no longer holds the watermark back", F_STR("gateway", id));
 		gateways_set_dark(&s->decided, g, true);
