@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/hash.h"
 
@@ -61,24 +62,6 @@ void state_done(struct state *s)
 	index_done(&s->series_index);
 	book_free(s->book);
 	memset(s, 0, sizeof(*s));
-}
-
-/* Room for one more element in an array that doubles. */
-static int reserve(void *array, uint32_t n, uint32_t *cap, size_t element)
-{
-	void **at = array;
-
-	if (n < *cap)
-		return 0;
-
-	uint32_t bigger = MAX(*cap * 2, 4u);
-	void *moved = realloc(*at, bigger * element);
-
-	if (!moved)
-		return -ENOMEM;
-	*at = moved;
-	*cap = bigger;
-	return 0;
 }
 
 /* ------------------------------------------------------------------ regions and shards */
@@ -174,7 +157,7 @@ static int series_add(struct state *s, const struct series_key *key, uint64_t ha
 {
 	struct series series = { .type = strdup(key->type), .metric = strdup(key->metric), .hash = hash,
 				 .last_ns = INT64_MIN, .silent_from_ns = INT64_MIN };
-	int r = reserve(&s->series, s->n_series, &s->cap_series, sizeof(series));
+	int r = array_reserve(&s->series, &s->cap_series, s->n_series + 1, 4, sizeof(series));
 
 	if (r == 0 && series.type && series.metric)
 		r = index_add(&s->series_index, hash, s->n_series);
@@ -275,7 +258,7 @@ int minute_get(struct state *s, int64_t start_ns, struct minute **ret)
 		at--;
 	}
 
-	int r = reserve(&s->minutes, s->n_minutes, &s->cap_minutes, sizeof(struct minute *));
+	int r = array_reserve(&s->minutes, &s->cap_minutes, s->n_minutes + 1, 4, sizeof(struct minute *));
 	struct minute *minute = r < 0 ? NULL : calloc(1, sizeof(*minute));
 
 	if (!minute)
@@ -294,7 +277,7 @@ int window_get(struct minute *minute, uint32_t series, struct window **ret)
 	while (at < minute->n_windows && minute->windows[at].series < series)
 		at++;
 	if (at == minute->n_windows || minute->windows[at].series != series) {
-		int r = reserve(&minute->windows, minute->n_windows, &minute->cap_windows, sizeof(*minute->windows));
+		int r = array_reserve(&minute->windows, &minute->cap_windows, minute->n_windows + 1, 4, sizeof(*minute->windows));
 
 		if (r < 0)
 			return r;
@@ -322,7 +305,7 @@ int part_get(struct window *w, const struct shard *shard, struct part **ret, boo
 		at++;
 	*ret_new = at == w->n_parts || w->parts[at].shard != shard;
 	if (*ret_new) {
-		int r = reserve(&w->parts, w->n_parts, &w->cap_parts, sizeof(*w->parts));
+		int r = array_reserve(&w->parts, &w->cap_parts, w->n_parts + 1, 4, sizeof(*w->parts));
 
 		if (r < 0)
 			return r;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/rand.h"
 #include "codec/csv.h"
@@ -205,15 +206,8 @@ static int add_target(struct injector *j, uint32_t device, uint32_t injection)
 {
 	if (know(j, device) < 0)
 		return -ENOMEM;
-	if (j->n_targets == j->cap_targets) {
-		uint32_t cap = MAX(j->cap_targets * 2, 16u);
-		struct target *more = realloc(j->targets, cap * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		j->targets = more;
-		j->cap_targets = cap;
-	}
+	if (array_reserve(&j->targets, &j->cap_targets, j->n_targets + 1, 16, sizeof(*j->targets)) < 0)
+		return -ENOMEM;
 	j->targets[j->n_targets] = (struct target){ .device = device, .injection = injection, .next = j->first[device] };
 	j->first[device] = j->n_targets++;
 	return 0;

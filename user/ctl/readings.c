@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/index.h"
@@ -52,15 +53,8 @@ struct reading_source {
 
 static int add_device(struct reading_source *s, struct slice id, uint32_t *ret)
 {
-	if (s->n_devices == s->cap_devices) {
-		uint32_t cap = MAX(s->cap_devices * 2, 64u);
-		struct device *more = realloc(s->devices, cap * sizeof(*more));
-
-		if (!more)
-			return -ENOMEM;
-		s->devices = more;
-		s->cap_devices = cap;
-	}
+	if (array_reserve(&s->devices, &s->cap_devices, s->n_devices + 1, 64, sizeof(*s->devices)) < 0)
+		return -ENOMEM;
 
 	struct device *d = &s->devices[s->n_devices];
 

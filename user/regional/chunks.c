@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#include "base/macros.h"
+#include "base/array.h"
 
 void chunks_init(struct chunks *c, size_t size)
 {
@@ -23,15 +23,8 @@ int chunks_reserve(struct chunks *c, uint32_t members)
 {
 	uint32_t wanted = members / CHUNK_MEMBERS + (members % CHUNK_MEMBERS > 0);
 
-	if (wanted > c->cap) {
-		uint32_t cap = MAX(c->cap * 2, MAX(wanted, 16u));
-		void **list = realloc(c->list, cap * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		c->list = list;
-		c->cap = cap;
-	}
+	if (array_reserve(&c->list, &c->cap, wanted, 16, sizeof(*c->list)) < 0)
+		return -ENOMEM;
 	for (; c->n < wanted; c->n++) {
 		c->list[c->n] = calloc(CHUNK_MEMBERS, c->size);
 		if (!c->list[c->n])

@@ -3,6 +3,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/array.h"
+
+#define ARRAYS_LEAST 256
+
 static struct day *day_of(void *context, uint32_t member)
 {
 	return &watch_at(context, member)->day;
@@ -24,24 +28,6 @@ void detectors_done(struct detectors *d)
 	free(d->series);
 	free(d->refs);
 	detectors_init(d, 0);
-}
-
-/* Room for n more of an array. */
-static int reserve(void *list, uint32_t used, uint32_t n, uint32_t *cap, size_t size)
-{
-	void **at = list;
-
-	if (n <= *cap - used)
-		return 0;
-
-	uint32_t wanted = MAX(*cap + *cap / 2, used + MAX(n, 256u));
-	void *bigger = realloc(*at, wanted * size);
-
-	if (!bigger)
-		return -ENOMEM;
-	*at = bigger;
-	*cap = wanted;
-	return 0;
 }
 
 /* The detector that a device, by its first series, has for a metric of another of its sets. */
@@ -98,8 +84,9 @@ static int add_series(struct detectors *d, struct devices *devices, uint32_t dev
 	/* A stranger could invent sets for ever: what is watched is what fits. */
 	if (d->n_series >= SERIES_MAX || d->n_refs >= 4 * SERIES_MAX)
 		return -ENOSPC;
-	if (add_watch(d, devices, device) < 0 || reserve(&d->series, d->n_series, 1, &d->cap_series, sizeof(*d->series)) < 0 ||
-	    reserve(&d->refs, d->n_refs, s->n, &d->cap_refs, sizeof(*d->refs)) < 0 ||
+	if (add_watch(d, devices, device) < 0 ||
+	    array_reserve(&d->series, &d->cap_series, d->n_series + 1, ARRAYS_LEAST, sizeof(*d->series)) < 0 ||
+	    array_reserve(&d->refs, &d->cap_refs, d->n_refs + s->n, ARRAYS_LEAST, sizeof(*d->refs)) < 0 ||
 	    chunks_reserve(&d->watched, MIN(d->n + s->n, d->max)) < 0)
 		return -ENOMEM;
 	w = watch_at(d, devices->list[device].watch);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "regional/region.h"
 
@@ -42,15 +43,8 @@ static bool add(struct notices *q, const struct notice *n)
 		notices_confirmed(q);
 	if (q->n >= (n->cleared ? NOTICES_MAX : BEGINNINGS_MAX) || (n->stale && q->stale >= NOTICES_STALE_MAX))
 		return false;
-	if (q->n == q->cap) {
-		uint32_t cap = MAX(q->cap * 2, 16u);
-		struct notice *list = realloc(q->list, cap * sizeof(*list));
-
-		if (!list)
-			return false;
-		q->list = list;
-		q->cap = cap;
-	}
+	if (array_reserve(&q->list, &q->cap, q->n + 1, 16, sizeof(*q->list)) < 0)
+		return false;
 	q->list[q->n++] = *n;
 	q->stale += n->stale;
 	return true;

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/macros.h"
 
@@ -80,15 +81,8 @@ static int take_run(struct page_index *ix, uint32_t *ret)
 		ix->free = ix->runs[ix->free - 1].next;
 		return 0;
 	}
-	if (ix->n == ix->cap) {
-		uint32_t cap = MAX(ix->cap * 2, 1024u);
-		struct minute_run *runs = realloc(ix->runs, cap * sizeof(*runs));
-
-		if (!runs)
-			return -ENOMEM;
-		ix->runs = runs;
-		ix->cap = cap;
-	}
+	if (array_reserve(&ix->runs, &ix->cap, ix->n + 1, 1024, sizeof(*ix->runs)) < 0)
+		return -ENOMEM;
 	*ret = ++ix->n;
 	return 0;
 }

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/hash.h"
 #include "base/index.h"
 #include "bpf/shared/contract.h"
@@ -166,15 +167,8 @@ static bool same_id(const void *context, uint32_t position)
 
 static int add(struct registry *r, const struct registry_entry *e)
 {
-	if (r->n == r->cap) {
-		uint32_t cap = MAX(r->cap * 2, 256u);
-		struct registry_entry *entries = realloc(r->entries, cap * sizeof(*entries));
-
-		if (!entries)
-			return -ENOMEM;
-		r->entries = entries;
-		r->cap = cap;
-	}
+	if (array_reserve(&r->entries, &r->cap, r->n + 1, 256, sizeof(*r->entries)) < 0)
+		return -ENOMEM;
 	r->entries[r->n] = *e;
 	return index_add(&r->by_id, hash_device(e->device_id.data, e->device_id.len), r->n++);
 }

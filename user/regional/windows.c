@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "codec/decimal.h"
 
@@ -23,24 +24,6 @@ static uint64_t mix(uint64_t a, uint64_t b)
 static uint64_t key_hash(int64_t start_ns, uint32_t a, uint32_t b)
 {
 	return mix((uint64_t)start_ns, (uint64_t)a << 32 | b);
-}
-
-/* Room for one more of an array; 0 or -ENOMEM. */
-static int grow(void *list, uint32_t n, uint32_t *cap, size_t size)
-{
-	void **at = list;
-
-	if (n < *cap)
-		return 0;
-
-	uint32_t wanted = MAX(*cap * 2, 16u);
-	void *bigger = realloc(*at, wanted * size);
-
-	if (!bigger)
-		return -ENOMEM;
-	*at = bigger;
-	*cap = wanted;
-	return 0;
 }
 
 /* ------------------------------------------------------------------ life */
@@ -95,7 +78,7 @@ static int keep_set(struct windows *w, const struct window_set *set, uint64_t ha
 {
 	struct window_set copy = { .n = set->n, .metrics = malloc((set->n + 1) * sizeof(uint32_t)) };
 
-	if (!copy.metrics || grow(&w->sets, w->n_sets, &w->cap_sets, sizeof(*w->sets)) < 0 ||
+	if (!copy.metrics || array_reserve(&w->sets, &w->cap_sets, w->n_sets + 1, 16, sizeof(*w->sets)) < 0 ||
 	    index_add(&w->set_index, hash, w->n_sets) < 0) {
 		free(copy.metrics);
 		return -ENOMEM;
@@ -169,7 +152,7 @@ static int new_window(struct windows *w, int64_t start_ns, uint32_t type, uint32
 
 	if (w->n == WINDOWS_MAX)
 		return -ENOSPC;
-	if (grow(&w->list, w->n, &w->cap, sizeof(*w->list)) < 0)
+	if (array_reserve(&w->list, &w->cap, w->n + 1, 16, sizeof(*w->list)) < 0)
 		return -ENOMEM;
 	if (cap != w->cap || !w->changed) {
 		uint32_t *changed = realloc(w->changed, w->cap * sizeof(*changed));
@@ -200,7 +183,7 @@ static int join_window(struct windows *w, const struct window_group *g, uint32_t
 
 	struct window *v = &w->list[at];
 
-	if (grow(&v->groups, v->n_groups, &v->cap_groups, sizeof(*v->groups)) < 0)
+	if (array_reserve(&v->groups, &v->cap_groups, v->n_groups + 1, 16, sizeof(*v->groups)) < 0)
 		return -ENOMEM;
 	v->groups[v->n_groups++] = group;
 	*ret = at;
@@ -218,7 +201,7 @@ static int new_group(struct windows *w, int64_t start_ns, uint32_t type, uint32_
 		return -ENOSPC;
 	g.devices = roaring_bitmap_create();
 	g.windows = malloc((s->n + 1) * sizeof(*g.windows));
-	if (!g.devices || !g.windows || grow(&w->groups, w->n_groups, &w->cap_groups, sizeof(*w->groups)) < 0)
+	if (!g.devices || !g.windows || array_reserve(&w->groups, &w->cap_groups, w->n_groups + 1, 16, sizeof(*w->groups)) < 0)
 		r = -ENOMEM;
 	for (uint32_t i = 0; r == 0 && i < s->n; i++) {
 		g.windows[i] = NO_WINDOW;

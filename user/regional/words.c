@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/array.h"
 #include "base/hash.h"
 
 void words_done(struct words *w)
@@ -33,15 +34,8 @@ static int add(struct words *w, uint64_t hash, struct slice word)
 {
 	if (w->n == WORDS_MAX)
 		return -ENOSPC;
-	if (w->n == w->cap) {
-		uint32_t cap = MAX(w->cap * 2, 64u);
-		struct slice *list = realloc(w->list, cap * sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		w->list = list;
-		w->cap = cap;
-	}
+	if (array_reserve(&w->list, &w->cap, w->n + 1, 64, sizeof(*w->list)) < 0)
+		return -ENOMEM;
 
 	char *copy = malloc(word.len + 1);
 
