@@ -5,7 +5,6 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <yaml.h>
 
 #include "alerts/rules.h"
@@ -13,6 +12,7 @@
 #include "base/buf.h"
 #include "base/file.h"
 #include "base/nearest.h"
+#include "codec/instant.h"
 #include "config/config.h"
 
 #define FILE_MAX (1u << 20)
@@ -150,30 +150,14 @@ static int read_share(struct source *s, const yaml_node_t *value, const char *ke
 	return 0;
 }
 
-/* "2026-11-24T08:00:00Z", or with an offset, "+01:00", at its end. */
+/* "2026-11-24T08:00:00Z", or with an offset, "+01:00", at its end; what is left out of a time would be guessed. */
 static bool parse_time(const char *text, int64_t *ret)
 {
-	struct tm tm = { 0 };
-	const char *at = strptime(text, "%Y-%m-%dT%H:%M:%S", &tm);
-	int64_t offset_s = 0;
+	size_t n = strlen(text);
+	bool whole = (n == 20 && text[19] == 'Z') || (n == 25 && strchr("+-", text[19]) && text[22] == ':');
 
-	if (!at || tm.tm_year < 0 || tm.tm_year > 300)
-		return false;
-	if (*at == '+' || *at == '-') {
-		unsigned hours, minutes;
-		int taken = 0;
-
-		if (sscanf(at + 1, "%2u:%2u%n", &hours, &minutes, &taken) != 2 || taken != 5 || hours > 23 || minutes > 59)
-			return false;
-		offset_s = (*at == '-' ? -1 : 1) * (int64_t)(hours * 3600 + minutes * 60);
-		at += 6;
-	} else if (*at == 'Z') {
-		at++;
-	} else {
-		return false;
-	}
-	*ret = ((int64_t)timegm(&tm) - offset_s) * NS_PER_S;
-	return !*at;
+	return whole && text[4] == '-' && text[10] == 'T' && text[16] == ':' && strcmp(text, "1900") >= 0 &&
+	       strcmp(text, "2201") < 0 && instant_parse(SLICE_STR(text), ret) == 0;
 }
 
 static int read_time(struct source *s, const yaml_node_t *value, const char *key, void *into)

@@ -4,7 +4,7 @@
 
 #include "alerts/book.h"
 #include "base/buf.h"
-#include "tests/unit/harness.h"
+#include "tests/unit/alerts/rules_of.h"
 
 #define S NS_PER_S
 #define ENTRIES_MAX 8192
@@ -38,17 +38,6 @@ struct run {
 	size_t n_steps;
 	alert_record last; /* what was published last; its numbers only */
 };
-
-static struct alert_rules *rules_of(const char *text)
-{
-	struct alert_rules *rules = NULL;
-	struct rules_error e;
-
-	if (rules_parse(&rules, "test", text, strlen(text), &e) < 0)
-		printf("  %s\n", e.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(rules);
-	return rules;
-}
 
 static void run_init(struct run *r, const char *rules)
 {

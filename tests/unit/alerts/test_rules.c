@@ -2,18 +2,7 @@
 
 #include "alerts/rules.h"
 #include "analytics/detector.h"
-#include "tests/unit/harness.h"
-
-static struct alert_rules *rules_of(const char *text)
-{
-	struct alert_rules *rules = NULL;
-	struct rules_error e;
-
-	if (rules_parse(&rules, "test", text, strlen(text), &e) < 0)
-		printf("  %s\n", e.text);
-	CU_ASSERT_PTR_NOT_NULL_FATAL(rules);
-	return rules;
-}
+#include "tests/unit/alerts/rules_of.h"
 
 static struct alert_signal spike(void)
 {
@@ -189,6 +178,10 @@ static void an_error_has_its_place_and_says_what_to_write(void)
 		{ "rules: [{name: \"a\\0b\", severity: info}]", "test:1:16: name is a text with a NUL" },
 		{ "rules: []\nmaintenance: [{name: m, from: 2026-11-24, to: 2026-11-25T00:00:00Z}]",
 		  "test:2:31: from is \"2026-11-24\": write a time such as" },
+		{ "rules: []\nmaintenance: [{name: m, from: 2026-02-30T00:00:00Z, to: 2026-11-25T00:00:00Z}]",
+		  "test:2:31: from is \"2026-02-30T00:00:00Z\": write a time such as" },
+		{ "rules: []\nmaintenance: [{name: m, from: 2026-11-24T08:00:00, to: 2026-11-25T00:00:00Z}]",
+		  "test:2:31: from is \"2026-11-24T08:00:00\": write a time such as" },
 		{ "rules: []\nmaintenance: [{name: m, from: 2026-11-24T08:00:00Z, to: 2026-11-24T08:00:00Z}]",
 		  "test:2:15: maintenance m does not last" },
 		{ "rules: []\nmaintenance: [{from: 2026-11-24T08:00:00Z}]", "test:2:15: a maintenance has no name" },
