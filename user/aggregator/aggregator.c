@@ -75,24 +75,20 @@ static int start_members(struct aggregator *a)
 	return r;
 }
 
-/* "webhook 1 http://host:8080": a label that tells equal hosts apart and has no path, which may be a secret; in the
- * order of deliver.c. */
-static void name_receivers(struct aggregator *a, const char *kind, const struct config_list *urls)
+/* "webhook 1 http://host:8080": a label that tells equal hosts apart; in the order of deliver.c. */
+static int name_receivers(struct aggregator *a, const char *kind, const struct config_list *urls)
 {
 	for (size_t i = 0; i < urls->n && a->n_receivers < DELIVER_RECEIVERS_MAX; i++) {
-		const char *url = urls->items[i], *host = strstr(url, "://") + 3;
-		size_t scheme_len = (size_t)(host - url), len = strcspn(host, "/?#");
-		const char *user_end = memrchr(host, '@', len);
+		CLEANUP_FREE char *name = NULL;
+		int r = notify_name(urls->items[i], &name);
 
-		if (user_end) {
-			len -= (size_t)(user_end + 1 - host);
-			host = user_end + 1;
-		}
-		snprintf(a->receivers[a->n_receivers], RECEIVER_NAME_MAX, "%s %zu %.*s%.*s", kind, i + 1, (int)scheme_len, url,
-			 (int)MIN(len, (size_t)80), host);
+		if (r < 0)
+			return r;
+		snprintf(a->receivers[a->n_receivers], RECEIVER_NAME_MAX, "%s %zu %s", kind, i + 1, name);
 		a->receiver_names[a->n_receivers] = a->receivers[a->n_receivers];
 		a->n_receivers++;
 	}
+	return 0;
 }
 
 static int read_rules(struct aggregator *a, struct stream_error *ret_error)
@@ -130,8 +126,6 @@ int aggregator_new(struct aggregator **ret, const struct settings *settings, str
 	a->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	snprintf(a->owner, sizeof(a->owner), "%.200s:%d", settings->node_id, getpid());
 	desk_init(&a->desk, a->wake_fd);
-	name_receivers(a, "webhook", &settings->alerts_webhook);
-	name_receivers(a, "alertmanager", &settings->alerts_alertmanager);
 	r = read_rules(a, ret_error);
 	if (r < 0) {
 		aggregator_free(a);
@@ -142,8 +136,18 @@ int aggregator_new(struct aggregator **ret, const struct settings *settings, str
 		r = page_init(&a->alerts, ALERTS_ON_PAGE);
 	if (r == 0)
 		r = start_members(a);
-	if (r == 0)
+	if (r == 0) {
+		what = "alerts.webhook";
+		r = name_receivers(a, "webhook", &settings->alerts_webhook);
+	}
+	if (r == 0) {
+		what = "alerts.alertmanager";
+		r = name_receivers(a, "alertmanager", &settings->alerts_alertmanager);
+	}
+	if (r == 0) {
+		what = "memory";
 		r = aggregator_metrics_new(&a->metrics, a->names, a->n_members, a->receiver_names, a->n_receivers);
+	}
 	if (r == 0) {
 		what = settings->admin_listen;
 		r = start_admin(a);

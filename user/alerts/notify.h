@@ -88,5 +88,8 @@ int notifier_send(struct notifier *n, uint32_t receiver, const struct notify_ale
 /* One receipt; false: there is none now. */
 bool notifier_taken(struct notifier *n, struct notify_receipt *ret);
 void notifier_stats(struct notifier *n, uint32_t receiver, struct notify_stats *ret);
-/* scheme://host[:port] of a receiver, for logs and as a metric's label. */
+/* Of a receiver's URL scheme://host[:port], for logs and as a metric's label: path and query are often a secret.  The
+ * caller's to free().  0; -EINVAL: not a URL; -ENOMEM. */
+int notify_name(const char *url, char **ret);
+/* The same of a receiver, the notifier's own. */
 const char *notifier_name(const struct notifier *n, uint32_t receiver);

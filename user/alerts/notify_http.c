@@ -28,7 +28,8 @@ static void url_free(CURLU **u)
 	curl_url_cleanup(*u);
 }
 
-static int set_name(struct receiver *r, CURLU *u)
+/* "scheme://host[:port]" */
+static int name_of(CURLU *u, char **ret)
 {
 	CLEANUP(curl_string_free) char *scheme = NULL, *host = NULL, *port = NULL;
 
@@ -40,11 +41,21 @@ static int set_name(struct receiver *r, CURLU *u)
 
 	if (has_port != CURLUE_OK && has_port != CURLUE_NO_PORT)
 		return -ENOMEM;
-	if (asprintf(&r->name, "%s://%s%s%s", scheme, host, port ? ":" : "", port ? port : "") < 0) {
-		r->name = NULL;
+	if (asprintf(ret, "%s://%s%s%s", scheme, host, port ? ":" : "", port ? port : "") < 0) {
+		*ret = NULL;
 		return -ENOMEM;
 	}
 	return 0;
+}
+
+int notify_name(const char *url, char **ret)
+{
+	CLEANUP(url_free) CURLU *u = curl_url();
+	CURLUcode wrong = u ? curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) : CURLUE_OUT_OF_MEMORY;
+
+	if (wrong != CURLUE_OK)
+		return wrong == CURLUE_OUT_OF_MEMORY ? -ENOMEM : -EINVAL;
+	return name_of(u, ret);
 }
 
 /* The base's path may be one of a reverse proxy. */
@@ -96,7 +107,7 @@ int receiver_set_url(struct receiver *r, const char *url, char *ret_error, size_
 		return -EINVAL;
 	}
 
-	int e = set_name(r, u);
+	int e = name_of(u, &r->name);
 
 	if (e == 0 && r->kind == NOTIFY_ALERTMANAGER)
 		e = add_api_path(r, u, ret_error, size);

@@ -814,6 +814,25 @@ static void open_alerts_are_bounded(void)
 	end(n, s);
 }
 
+static void the_name_of_a_url_has_nothing_that_may_be_secret(void)
+{
+	static const struct {
+		const char *url, *name;
+	} all[] = {
+		{ "https://anna:s3same@hooks.example/t0ken/x?key=t0ken#y", "https://hooks.example" },
+		{ "http://[2001:db8::1]:8443/a@b", "http://[2001:db8::1]:8443" },
+		{ "http://hooks.example:8080", "http://hooks.example:8080" },
+	};
+	char *name;
+
+	for (size_t i = 0; i < ARRAY_SIZE(all); i++) {
+		ASSERT_OK(notify_name(all[i].url, &name));
+		CU_ASSERT_STRING_EQUAL(name, all[i].name);
+		free(name);
+	}
+	CU_ASSERT_EQUAL(notify_name("http://hooks example", &name), -EINVAL);
+}
+
 TESTS("notify",
       T(webhook_is_sent_the_line_with_a_key_that_tells_repetitions),
       T(what_fails_is_tried_again_with_the_same_key),
@@ -841,4 +860,5 @@ TESTS("notify",
       T(webhooks_are_not_told_again),
       T(one_bad_alert_of_a_batch_is_refused_alone),
       T(an_alertmanager_that_was_away_is_told_at_once_what_is_open),
-      T(open_alerts_are_bounded))
+      T(open_alerts_are_bounded),
+      T(the_name_of_a_url_has_nothing_that_may_be_secret))
