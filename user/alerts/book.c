@@ -146,6 +146,19 @@ static bool is_gone(struct book *b, uint64_t identity)
 	return set[0] == identity || set[1] == identity || set[2] == identity || set[3] == identity;
 }
 
+static void undecided_add(struct book *b, struct event *e)
+{
+	e->fate = EVENT_UNDECIDED;
+	TAILQ_INSERT_TAIL(&b->undecided, e, link);
+	b->counts.undecided++;
+}
+
+static void undecided_remove(struct book *b, struct event *e)
+{
+	TAILQ_REMOVE(&b->undecided, e, link);
+	b->counts.undecided--;
+}
+
 static void event_forget(struct book *b, struct event *e)
 {
 	struct event **at = event_bucket(b, e->device);
@@ -157,8 +170,7 @@ static void event_forget(struct book *b, struct event *e)
 	memmove(set + 1, set, 3 * sizeof(*set));
 	set[0] = e->identity;
 	if (e->fate == EVENT_UNDECIDED) {
-		TAILQ_REMOVE(&b->undecided, e, link);
-		b->counts.undecided--;
+		undecided_remove(b, e);
 	} else if (e->fate == EVENT_MEMBER) {
 		TAILQ_REMOVE(&e->alert->members, e, link);
 		e->alert->n_lasting -= !e->over;
@@ -263,8 +275,7 @@ static int event_add(struct book *b, uint64_t device, uint64_t identity, const s
 	e->since_ns = s->clock_ns;
 	e->chain = *bucket;
 	*bucket = e;
-	TAILQ_INSERT_TAIL(&b->undecided, e, link);
-	b->counts.undecided++;
+	undecided_add(b, e);
 	b->counts.events++;
 	b->changes++;
 	return 0;
@@ -286,9 +297,7 @@ static int event_retell(struct book *b, struct event *e, const struct alert_sign
 	e->matched = 0;
 	b->changes++;
 	if (e->fate == EVENT_PAST && !stale) {
-		e->fate = EVENT_UNDECIDED;
-		TAILQ_INSERT_TAIL(&b->undecided, e, link);
-		b->counts.undecided++;
+		undecided_add(b, e);
 	}
 	if (e->fate == EVENT_MEMBER && s->score > e->alert->told->score)
 		e->alert->worse = e;
@@ -388,8 +397,7 @@ static void alert_join(struct book *b, struct open_alert *a, struct event *e)
 		if (other != e && other->device == e->device && other->fate == EVENT_MEMBER && other->alert == a)
 			event_forget(b, other);
 	}
-	TAILQ_REMOVE(&b->undecided, e, link);
-	b->counts.undecided--;
+	undecided_remove(b, e);
 	e->fate = EVENT_MEMBER;
 	e->alert = a;
 	TAILQ_INSERT_TAIL(&a->members, e, link);
@@ -403,8 +411,7 @@ static void decide_event(struct book *b, struct open_alert *a, int state, struct
 	if (state == ALERT_STATE(DISMISSED) || (state == ALERT_STATE(PAST) && e->over)) {
 		event_forget(b, e);
 	} else if (state == ALERT_STATE(PAST)) {
-		TAILQ_REMOVE(&b->undecided, e, link);
-		b->counts.undecided--;
+		undecided_remove(b, e);
 		e->fate = EVENT_PAST;
 	} else if (a) {
 		alert_join(b, a, e);
