@@ -97,11 +97,6 @@ static int ask(struct desk *d, const struct book_ack *ack)
 	return r;
 }
 
-static void json_done(json_t **root)
-{
-	json_decref(*root);
-}
-
 /* NULL: fine; else what is wrong. */
 static const char *read_ack(const json_t *root, struct book_ack *ret)
 {
@@ -141,7 +136,7 @@ static const char *read_ack(const json_t *root, struct book_ack *ret)
 
 int desk_serve(void *context, const char *path, struct slice request, struct buf *body)
 {
-	CLEANUP(json_done) json_t *root = json_loadb(request.data, request.len, JSON_REJECT_DUPLICATES, NULL);
+	json_auto_t *root = json_loadb(request.data, request.len, JSON_REJECT_DUPLICATES, NULL);
 	struct book_ack ack;
 	const char *wrong = root ? read_ack(root, &ack) : "the body is not JSON";
 

@@ -28,11 +28,6 @@
 #include "codec/decimal.h"
 #include "codec/telemetry.h"
 
-static void json_done(json_t **root)
-{
-	json_decref(*root);
-}
-
 /* Numbers as the line has them, lists as JSON; nothing for null, "" and what is not there. */
 static void append_value(struct buf *b, const json_t *v)
 {
@@ -182,7 +177,7 @@ static void append_time(struct buf *b, const char *name, int64_t wall_ns)
 int alertmanager_render(struct buf *ret_labels, struct buf *ret_rest, const struct notify_alert *alert,
 			const char *page_url, int64_t wall_ns)
 {
-	CLEANUP(json_done) json_t *line = json_loadb(alert->line.data, alert->line.len, JSON_ALLOW_NUL, NULL);
+	json_auto_t *line = json_loadb(alert->line.data, alert->line.len, JSON_ALLOW_NUL, NULL);
 
 	if (!json_is_object(line))
 		return -EINVAL;

@@ -468,11 +468,6 @@ static int json_finish(struct buf *ret, struct json_reading *j, const struct sip
 	return buf_error(ret);
 }
 
-static void cleanup_json(json_t **j)
-{
-	json_decref(*j);
-}
-
 int telemetry_from_json(struct buf *ret, const char *json, size_t len, const struct siphash_key *key,
 			char ret_error[128])
 {
@@ -480,7 +475,7 @@ int telemetry_from_json(struct buf *ret, const char *json, size_t len, const str
 	struct json_reading j = { .error = ret_error ? ret_error : unheard };
 	json_error_t where;
 	const size_t flags = JSON_DECODE_ANY | JSON_REJECT_DUPLICATES;
-	CLEANUP(cleanup_json) json_t *root = json_loadb(json, len, flags, &where);
+	json_auto_t *root = json_loadb(json, len, flags, &where);
 	const char *name;
 	json_t *value;
 	int error;
