@@ -23,8 +23,8 @@ ELSEWHERE = {
     "sluice tap region.log --config regional.yaml --until-end": "tests/system/test_ulb.py",
     "sluice detect --plot out.svg --explain data.csv": "tests/system/test_detect.py",
     "sluice alerts rules deploy/samples/alert-rules.yaml": "test_quick_commands",
-    "sluice alerts": "tests/system/test_alerts.py",
-    "sluice alerts ack 00f1e2d3c4b5a697 --by ana --for 2h": "tests/system/test_alerts.py",
+    "sluice alerts --config aggregator.yaml": "test_what_asks_an_aggregator_lacks_nothing, tests/system/test_alerts.py",
+    "sluice alerts ack 00f1e2d3c4b5a697 --by ana --for 2h --config aggregator.yaml": "likewise",
     "sudo bpftool prog show name sluice_gateway": "tests/bpf/test_gateway.c loads it under this name",
     "sudo bpftool map dump pinned /sys/fs/bpf/sluice/IFNAME/LAYOUT/verdicts": "tests/unit/net",
 }
@@ -53,6 +53,16 @@ def test_quick_commands():
     assert "cold-room" in subprocess.run(rules, check=True, stdout=subprocess.PIPE, text=True).stdout
     for command in ("alerts", "detect", "demo", "simulate", "tap", "streams", "status", "config"):
         assert "usage:" in subprocess.run([SLUICE, command, "--help"], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def test_what_asks_an_aggregator_lacks_nothing(tmp_path):
+    """Nobody answers here, and that is what they say: not that an argument is missing."""
+    (tmp_path / "aggregator.yaml").write_text((ROOT / "deploy/samples/aggregator.yaml").read_text().replace("9466", "1"))
+    asking = [command.split() for command in commands() if "aggregator.yaml" in command]
+    assert len(asking) == 2
+    for _, *words in asking:
+        done = subprocess.run([SLUICE, *words], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 1 and "usage" not in done.stderr, done.stderr
 
 
 @pytest.mark.parametrize("program", ["gateway", "regional", "aggregator"])
