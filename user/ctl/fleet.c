@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/rand.h"
 #include "codec/coap.h"
@@ -44,7 +45,7 @@ struct fleet {
 	struct exchange *exchanges;
 	uint32_t n_exchanges, free_list;
 	struct device_state *devices;
-	uint32_t n_devices;
+	uint32_t n_devices, cap_devices;
 	uint16_t next_mid;
 	uint64_t random;
 	int64_t next_scan_ns;
@@ -135,17 +136,10 @@ void fleet_free(struct fleet *f)
 
 static int know_device(struct fleet *f, uint32_t device)
 {
-	if (device < f->n_devices)
-		return 0;
-
-	uint32_t n = MAX(f->n_devices * 2, device + 1);
-	struct device_state *more = realloc(f->devices, n * sizeof(*more));
-
-	if (!more)
+	if (array_reserve(&f->devices, &f->cap_devices, device + 1, 16, sizeof(*f->devices)) < 0)
 		return -ENOMEM;
-	f->devices = more;
-	for (; f->n_devices < n; f->n_devices++)
-		f->devices[f->n_devices] = (struct device_state){ NONE, NONE, NONE };
+	while (f->n_devices <= device)
+		f->devices[f->n_devices++] = (struct device_state){ NONE, NONE, NONE };
 	return 0;
 }
 

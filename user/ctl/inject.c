@@ -37,7 +37,7 @@ struct injector {
 	struct target *targets;
 	uint32_t n_targets, cap_targets;
 	uint32_t *first; /* of each device, or NO_TARGET */
-	uint32_t n_devices;
+	uint32_t n_devices, cap_devices;
 };
 
 /* ------------------------------------------------------------------ what is asked for */
@@ -188,17 +188,10 @@ void injector_free(struct injector *j)
 
 static int know(struct injector *j, uint32_t device)
 {
-	if (device < j->n_devices)
-		return 0;
-
-	uint32_t n = MAX(j->n_devices * 2, device + 1);
-	uint32_t *first = realloc(j->first, n * sizeof(*first));
-
-	if (!first)
+	if (array_reserve(&j->first, &j->cap_devices, device + 1, 16, sizeof(*j->first)) < 0)
 		return -ENOMEM;
-	j->first = first;
-	for (; j->n_devices < n; j->n_devices++)
-		first[j->n_devices] = NO_TARGET;
+	while (j->n_devices <= device)
+		j->first[j->n_devices++] = NO_TARGET;
 	return 0;
 }
 

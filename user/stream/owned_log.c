@@ -35,6 +35,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/array.h"
 #include "base/clock.h"
 #include "base/hash.h"
 #include "base/index.h"
@@ -107,15 +108,8 @@ static int covers_meet(struct covers *c, const struct log_id *source, uint32_t p
 {
 	if (covers_find(c, source, partition))
 		return 0;
-	if (c->n == c->cap) {
-		uint32_t cap = MAX(2 * c->cap, 16u);
-		struct cover *list = reallocarray(c->list, cap, sizeof(*list));
-
-		if (!list)
-			return -ENOMEM;
-		c->list = list;
-		c->cap = cap;
-	}
+	if (array_reserve(&c->list, &c->cap, c->n + 1, 16, sizeof(*c->list)) < 0)
+		return -ENOMEM;
 	if (index_add(&c->index, cover_hash(source, partition), c->n) < 0)
 		return -ENOMEM;
 	c->list[c->n++] = (struct cover){ .source = *source, .partition = partition };
