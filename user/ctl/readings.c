@@ -92,6 +92,14 @@ void readings_free(struct reading_source *s)
 	free(s);
 }
 
+/* Tags the message, in which field 1 stands first, with its device's own key. */
+static void sign(struct reading_source *s, struct fleet_reading *ret)
+{
+	telemetry_tag(s->payload.data, s->payload.len, &s->devices[ret->device].key, ret->tag);
+	memcpy(s->payload.data + 1, &ret->tag[0], sizeof(ret->tag[0]));
+	ret->payload = buf_slice(&s->payload);
+}
+
 /* ------------------------------------------------------------------ a file */
 
 int readings_from_file(struct reading_source **ret, const char *path, double speed, const struct siphash_key *master,
@@ -145,51 +153,21 @@ static int device_of(struct reading_source *s, struct slice id, uint32_t *ret)
 	return r < 0 || !s->injector ? r : injector_meet(s->injector, *ret, s->devices[*ret].id);
 }
 
-/* Signs the message anew with the device's own key. */
-static int sign(struct reading_source *s, struct telemetry *t, struct fleet_reading *ret)
-{
-	CLEANUP(buf_done) struct buf signed_payload = BUF_INIT;
-
-	telemetry_tag(s->payload.data, s->payload.len, &s->devices[ret->device].key, ret->tag);
-	if (!s->keyed)
-		return 0;
-	t->integrity_hash = ret->tag[0];
-	t->has_hash = true;
-	telemetry_append(&signed_payload, t);
-	buf_reset(&s->payload);
-	buf_append(&s->payload, signed_payload.data, signed_payload.len);
-	return buf_error(&s->payload) < 0 || buf_error(&signed_payload) < 0 ? -ENOMEM : 0;
-}
-
-/* Writes the message anew as t, whose slices point into it, and reads it again. */
+/* Writes the message anew as t, whose slices point into it, with a place for its hash.  0 or -ENOMEM. */
 static int rewrite(struct reading_source *s, struct telemetry *t)
 {
 	CLEANUP(buf_done) struct buf changed = BUF_INIT;
-	uint64_t tag[2];
 
-	t->integrity_hash = 0;
 	t->has_hash = true;
 	telemetry_append(&changed, t);
-	if (buf_error(&changed) < 0)
-		return -ENOMEM;
-	telemetry_tag(changed.data, changed.len, &siphash_open_key, tag);
-	memcpy(changed.data + 1, &tag[0], sizeof(tag[0])); /* field 1 stands first */
 	buf_reset(&s->payload);
 	buf_append(&s->payload, changed.data, changed.len);
-	return buf_error(&s->payload) < 0 ? -ENOMEM : telemetry_parse(t, s->payload.data, s->payload.len);
-}
-
-/* What is left of a reading: INJECT_WITHHELD, or another that is fine; negative errno. */
-static int inject(struct reading_source *s, uint32_t device, struct telemetry *t, int64_t time_ns)
-{
-	enum inject what = s->injector ? injector_apply(s->injector, device, t, time_ns) : INJECT_NOTHING;
-	int r = what == INJECT_CHANGED ? rewrite(s, t) : 0;
-
-	return r < 0 ? r : (int)what;
+	return buf_error(&s->payload) < 0 || buf_error(&changed) < 0 ? -ENOMEM : 0;
 }
 
 static int next_line(struct reading_source *s, struct fleet_reading *ret, struct reading_error *ret_error)
 {
+	enum inject what = INJECT_NOTHING;
 	struct telemetry t;
 	char why[128] = "";
 	ssize_t n;
@@ -203,7 +181,6 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 		return ferror(s->file) ? -EIO : -ENODATA;
 	buf_reset(&s->payload);
 	r = telemetry_from_json(&s->payload, s->line, (size_t)n, s->keyed ? NULL : &siphash_open_key, why);
-
 	if (r == 0)
 		r = telemetry_parse(&t, s->payload.data, s->payload.len);
 	if (r == 0 && t.device_id.len == 0) {
@@ -214,18 +191,19 @@ static int next_line(struct reading_source *s, struct fleet_reading *ret, struct
 		r = device_of(s, t.device_id, &ret->device);
 	if (r == 0) {
 		ret->timestamp_ns = t.has_timestamp ? t.timestamp_ns : clock_wall_ns();
-		r = inject(s, ret->device, &t, ret->timestamp_ns);
+		if (s->injector)
+			what = injector_apply(s->injector, ret->device, &t, ret->timestamp_ns);
+		if (what == INJECT_WITHHELD)
+			return WITHHELD;
+		if (what == INJECT_CHANGED || !t.has_hash)
+			r = rewrite(s, &t);
 	}
-	if (r == INJECT_WITHHELD)
-		return WITHHELD;
-	if (r >= 0)
-		r = sign(s, &t, ret);
 	if (r < 0) {
 		snprintf(ret_error->text, sizeof(ret_error->text), "line %llu: %s", (unsigned long long)s->line_number,
 			 why[0] ? why : strerror(-r));
 		return r;
 	}
-	ret->payload = buf_slice(&s->payload);
+	sign(s, ret);
 	return 1;
 }
 
@@ -351,10 +329,8 @@ static int make_up(struct reading_source *s, int64_t now_ns, struct fleet_readin
 	if (buf_error(&s->payload) < 0)
 		return -ENOMEM;
 	ret->device = device;
-	telemetry_tag(s->payload.data, s->payload.len, &d->key, ret->tag);
-	memcpy(s->payload.data + 1, &ret->tag[0], sizeof(ret->tag[0])); /* field 1 stands first */
 	ret->timestamp_ns = t.timestamp_ns;
-	ret->payload = buf_slice(&s->payload);
+	sign(s, ret);
 	return 1;
 }
 
