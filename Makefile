@@ -180,7 +180,7 @@ $(O)/tests/bench/%: $(O)/obj/tests/bench/%.o $(LIB)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(LDFLAGS_ALL) -o $@ $^ $(LIBS_ALL)
 
-TUNABLE_SRC := tests/bench/detector_tunable.c user/analytics/season.c user/analytics/tails.c user/base/macros.c
+TUNABLE_SRC := tests/bench/detector_tunable.c user/analytics/season.c user/analytics/shape.c user/analytics/tails.c user/base/macros.c
 $(TUNABLE): $(TUNABLE_SRC) $(wildcard user/analytics/detector.c user/analytics/*.h user/analytics/*.def) | $(O)/.deps
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -DDETECTOR_TUNABLE -fPIC -shared -o $@ $(TUNABLE_SRC) -lm

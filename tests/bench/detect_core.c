@@ -10,7 +10,7 @@
  * for each series in turn:
  *
  *   scores   n doubles, then n bytes (enum detector_kind)
- *   alerts   for each rate {int64 count, count times {int64 time in ns, int64 kind}}
+ *   alerts   for each rate {int64 count, count times {int64 time in ns, int64 kind that it had in the end}}
  *
  * Time.  An update's cost is that of a loop over the values less that of the same loop without it, in CPU time of this
  * process; the loop without adds what it reads, so that it reads it.  Two figures: each series from beginning to end,
@@ -130,6 +130,8 @@ static void note(struct rate *r, enum anomaly_step step, int64_t time_ns)
 {
 	if (step == ANOMALY_RAISED)
 		r->raised[r->n++] = (struct raised){ time_ns, r->anomaly.kind };
+	if (step == ANOMALY_RENAMED)
+		r->raised[r->n - 1].kind = r->anomaly.kind;
 }
 
 /* A silence is raised at its time, before the value that ends it. */

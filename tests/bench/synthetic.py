@@ -31,6 +31,8 @@ a day.  Where an anomaly of a kind cannot be told from the series as it is (a se
 none; less noise than a step of rounding), the table says "-".  False alarms are counted in series without anomaly, and
 separately ("after") from two days after the anomaly's end to the series' end.
 
+What is found is told rightly when an alert of its onset to its end has the kind TOLD_AS, in the end.
+
 Alerts are those of anomaly.h: one lasting event is one alert.  Seed of a series: SEED, its kind, the repetition; so all
 anomalies of a repetition are put into the same series.
 """
@@ -40,7 +42,7 @@ import sys
 
 import numpy as np
 
-from detect_core import Core
+from detect_core import KINDS, Core
 
 SEED = 20
 REPETITIONS = 12
@@ -52,6 +54,8 @@ ANOMALIES = ("spike", "dip", "level shift", "drift", "variance up", "variance do
 # To be found within so many intervals (i) or hours (h) of its onset.
 LATEST = {"spike": (1, "i"), "dip": (1, "i"), "level shift": (30, "i"), "drift": (36, "h"), "variance up": (60, "i"),
           "variance down": (24, "h"), "rhythm": (30, "i"), "season": (24, "h"), "flatline": (24, "h"), "silence": (30, "i")}
+TOLD_AS = {"dip": "spike", "variance up": "variance", "variance down": "variance", "season": "seasonal", "level shift": "level-shift"}
+TOLD_RATE = 1
 NOT_IN = {("season", "noise"), ("season", "wandering"), ("season", "counts"), ("dip", "counts"), ("variance down", "counts"),
           ("variance down", "coarse"), ("flatline", "coarse")}
 STEP = 0.5  # of coarse
@@ -178,8 +182,9 @@ def tolerance_ns(anomaly, interval):
 
 
 def measure(core, repetitions=REPETITIONS):
-    """{(series, anomaly): [share found at each rate]}; {series: [false alarms a week at each rate]}; the same after."""
-    found = {}
+    """{(series, anomaly): [share found at each rate]}; {series: [false alarms a week at each rate]}; the same after;
+    {(series, anomaly): share of those found at TOLD_RATE that are told rightly}."""
+    found, told = {}, {}
     false, after = ({kind: np.zeros((2, len(RATES))) for kind in SERIES} for _ in range(2))
     for kind in SERIES:
         for repetition in range(repetitions):
@@ -190,17 +195,22 @@ def measure(core, repetitions=REPETITIONS):
             times, clean = made[0][0], [at for at, _ in alerts[0]]
             false[kind] += [[len(at) for at in clean], [(times[-1] - times[0]) / (WEEK * MINUTE_NS)] * len(RATES)]
             for anomaly, (times, _, onset_ns, end_ns), of_rates in zip(anomalies, made[1:], alerts[1:]):
-                for i, (at, _) in enumerate(of_rates):
+                for i, (at, told_kinds) in enumerate(of_rates):
                     timely = at[(at >= onset_ns) & (at <= onset_ns + tolerance_ns(anomaly, maker.interval))]
                     hit = len(np.setdiff1d(timely, clean[i])) > 0
                     found.setdefault((kind, anomaly), np.zeros((2, len(RATES))))[:, i] += hit, 1
+                    if hit and RATES[i] == TOLD_RATE:
+                        until_ns = max(end_ns, onset_ns + tolerance_ns(anomaly, maker.interval))
+                        during = (at >= onset_ns) & (at <= until_ns) & ~np.isin(at, clean[i])
+                        right = KINDS.index(TOLD_AS.get(anomaly, anomaly)) in told_kinds[during]
+                        told.setdefault((kind, anomaly), []).append(right)
                     from_ns = end_ns + 2 * DAY * MINUTE_NS
                     after[kind][:, i] += (at > from_ns).sum(), max(times[-1] - from_ns, 0) / (WEEK * MINUTE_NS)
     return ({k: v[0] / v[1] for k, v in found.items()}, {k: v[0] / v[1] for k, v in false.items()},
-            {k: v[0] / v[1] for k, v in after.items()})
+            {k: v[0] / v[1] for k, v in after.items()}, {k: np.mean(v) for k, v in told.items()})
 
 
-def table(found, false, after):
+def table(found, false, after, told):
     """Markdown; each cell has the figures of all settings."""
     lines = [f"Found, of 100, with the setting at {', '.join(f'{r:g}' for r in RATES)} false alarms a week:", "",
              "| | " + " | ".join(SERIES) + " |", "|---|" + "---|" * len(SERIES)]
@@ -209,6 +219,10 @@ def table(found, false, after):
         lines.append(f"| {anomaly} | " + " | ".join(cells) + " |")
     for name, figures in (("false alarms a week", false), ("the same, after", after)):
         lines.append(f"| {name} | " + " | ".join(" ".join(f"{x:.2g}" for x in figures[kind]) for kind in SERIES) + " |")
+    lines += ["", f"Told as what they are, of 100 found at {TOLD_RATE:g}:", "", lines[2], lines[3]]
+    for anomaly in ANOMALIES:
+        cells = [f"{100 * told[kind, anomaly]:.0f}" if (kind, anomaly) in told else "-" for kind in SERIES]
+        lines.append(f"| {anomaly} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

@@ -188,7 +188,7 @@ static struct alert_signal signal_of_series(const struct state *s, const struct 
 
 static int tell_book(struct state *s, const struct alert_signal *signal, enum anomaly_step step)
 {
-	if (step == ANOMALY_RAISED)
+	if (step == ANOMALY_RAISED || step == ANOMALY_RENAMED)
 		return book_noticed(s->book, signal);
 	if (step == ANOMALY_CLEARED)
 		book_over(s->book, signal);

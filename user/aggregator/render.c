@@ -167,6 +167,7 @@ int render_alert(struct buf *ret, const alert_record *r, uint64_t version)
 	append_text(ret, "severity", r->severity);
 	append_text(ret, "kind", r->kind);
 	append_word(ret, "direction", r->direction > 0 ? "up" : r->direction < 0 ? "down" : "");
+	append_text(ret, "began_as", *r->raised_kind ? r->raised_kind : r->kind);
 	append_word(ret, "region", r->region);
 	append_word(ret, "device_id", r->device_id);
 	buf_printf(ret, ",\"devices\":%" PRIu64, r->devices);

@@ -176,6 +176,8 @@ static void event_forget(struct book *b, struct event *e)
 		e->alert->n_lasting -= !e->over;
 		if (e->alert->worse == e)
 			e->alert->worse = NULL;
+		if (e->alert->renamed == e)
+			e->alert->renamed = NULL;
 	}
 	b->counts.events--;
 	free(e->text);
@@ -281,6 +283,24 @@ static int event_add(struct book *b, uint64_t device, uint64_t identity, const s
 	return 0;
 }
 
+static bool is_called(const char *kind, int direction, const struct event *e)
+{
+	return !strcmp(kind, e->s.kind) && direction == e->s.direction;
+}
+
+/* An alert is called what its events have turned out to be, when they agree. */
+static bool is_another_kind(const struct open_alert *a, const struct event *e)
+{
+	const struct event *other;
+
+	if (is_called(a->told->kind, a->told->direction, e))
+		return false;
+	TAILQ_FOREACH(other, &a->members, link)
+		if (!other->over && !is_called(other->s.kind, other->s.direction, e))
+			return false;
+	return true;
+}
+
 /* What was of a backlog and is told as of now may be an alert after all. */
 static int event_retell(struct book *b, struct event *e, const struct alert_signal *s)
 {
@@ -301,6 +321,8 @@ static int event_retell(struct book *b, struct event *e, const struct alert_sign
 	}
 	if (e->fate == EVENT_MEMBER && s->score > e->alert->told->score)
 		e->alert->worse = e;
+	if (e->fate == EVENT_MEMBER && is_another_kind(e->alert, e))
+		e->alert->renamed = e;
 	return 0;
 }
 
@@ -349,6 +371,8 @@ static void alert_tell(struct open_alert *a, alert_record *r, uint64_t offset)
 	}
 	if (a->worse && a->worse->s.score <= r->score)
 		a->worse = NULL;
+	if (a->renamed && is_called(r->kind, r->direction, a->renamed))
+		a->renamed = NULL;
 }
 
 static int alert_add(struct book *b, uint64_t key, alert_record *r, uint64_t offset, struct open_alert **ret)

@@ -8,7 +8,7 @@
  *                      ├─ noticed in a backlog ──▶ past
  *                      │
  *                      └──▶ raised ◀─ joined (a further event of the same story)
- *                              │      updated (and with it twice as many devices)
+ *                              │      updated (and with it twice as many devices; or it is called another kind)
  *                              │
  *                              ├──▶ acknowledged   by whom, until when; as often as people like
  *                              ├──▶ escalated      it lasts, or has many devices, and nobody has acknowledged; once

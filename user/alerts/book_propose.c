@@ -258,6 +258,8 @@ static void look_at_alert(struct book *b, struct open_alert *a)
 		state = ALERT_STATE(CLEARED);
 	else if (escalates(a, rule, &p->now))
 		state = ALERT_STATE(ESCALATED);
+	else if (a->renamed)
+		state = ALERT_STATE(UPDATED);
 	if (state != ALERT_STATE(NONE))
 		draft_add(p, state, a)->rule = rule;
 }
@@ -297,7 +299,7 @@ static int set_identity(alert_record *r, const struct draft *d)
 	r->rule = d->rule->name;
 	r->subject = (char *)d->subject;
 	r->severity = r->raised_severity = (char *)severity_name(d->rule->severity);
-	r->kind = (char *)s->kind;
+	r->kind = r->raised_kind = (char *)s->kind;
 	r->direction = s->direction;
 	r->region = (char *)s->region;
 	r->type = (char *)s->type;
@@ -317,8 +319,12 @@ static void set_state(alert_record *r, const struct draft *d)
 	const struct open_alert *a = d->alert;
 
 	r->state = d->state;
-	if (d->state == ALERT_STATE(JOINED) && has_doubled(a->told->devices, d->devices))
+	if (d->state == ALERT_STATE(JOINED) && (a->renamed || has_doubled(a->told->devices, d->devices)))
 		r->state = ALERT_STATE(UPDATED);
+	if (a && a->renamed) {
+		r->kind = (char *)a->renamed->s.kind;
+		r->direction = a->renamed->s.direction;
+	}
 	if (d->state == ALERT_STATE(ESCALATED))
 		r->severity = (char *)severity_name(d->rule->escalate_to);
 	if (d->state == ALERT_STATE(CLEARED)) {

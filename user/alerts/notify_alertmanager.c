@@ -2,9 +2,9 @@
  *
  * Alertmanager knows an alert by the set of its labels and by nothing else: another value of one label is another
  * alert, beside the first.  So labels are what holds for the alert's whole life, and the first of a life are kept for
- * all of it: the rule (alertname), kind, region, type, place, metric, alert_id, and the severity that it was raised
- * with.  What changes is an annotation: state, count and worst of the devices, who acknowledged, and `severity` as it
- * is now.
+ * all of it: the rule (alertname), region, type, place, metric, alert_id, and the kind and severity that it was raised
+ * with.  What changes is an annotation: state, count and worst of the devices, who acknowledged, and `kind` and
+ * `severity` as they are now.
  *
  * So an escalation is an annotation too.  As a label it would make a second alert: the first would have to be resolved,
  * which tells the first route's people that all is well while it gets worse, silences set for the first would not
@@ -130,7 +130,7 @@ static void append_summary(struct buf *object, const json_t *line)
 
 static void append_labels(struct buf *b, const json_t *line, const struct notify_alert *alert)
 {
-	static const char *const names[] = { "kind", "region", "type", "place", "metric" };
+	static const char *const names[] = { "region", "type", "place", "metric" };
 	char id[17];
 
 	snprintf(id, sizeof(id), "%016" PRIx64, alert->alert_id);
@@ -141,6 +141,7 @@ static void append_labels(struct buf *b, const json_t *line, const struct notify
 		append_text(b, "severity", SLICE_STR(alert->raised_severity));
 	else
 		append_member(b, "severity", json_object_get(line, "severity"));
+	append_member(b, "kind", json_object_get(line, *text_of(line, "began_as") ? "began_as" : "kind"));
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		append_member(b, names[i], json_object_get(line, names[i]));
 	buf_append_u8(b, '}');
@@ -148,7 +149,7 @@ static void append_labels(struct buf *b, const json_t *line, const struct notify
 
 static void append_annotations(struct buf *ret, const json_t *line)
 {
-	static const char *const names[] = { "status", "severity", "direction", "device_id", "devices", "value", "expected",
+	static const char *const names[] = { "status", "severity", "kind", "direction", "device_id", "devices", "value", "expected",
 					     "low", "high", "score", "shares", "by", "note", "reason" };
 	CLEANUP(buf_done) struct buf b = BUF_INIT;
 	char until[CLOCK_ISO_LEN];

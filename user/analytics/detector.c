@@ -46,6 +46,10 @@
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
 #define STUCK_LEAST 8      /* equal values in a row that are no news */
 #define STUCK_CHANGES 30   /* of the value, before runs of equal ones mean anything */
+#define SEASON_TELLS 0.75    /* of the deviation from the slow level, the day's profile leaves less */
+#define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
+#define JUMP_DEVIATIONS 2.0  /* recent ones, likewise */
+#define ROUGH_JUMPS 11       /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
 #define NEVER UINT32_MAX
@@ -154,6 +158,11 @@ static inline int8_t sign_of(double x)
 	return (int8_t)((x > 0) - (x < 0));
 }
 
+static void follow(float *level, double value, double gain)
+{
+	*level += (float)(gain * (value - *level));
+}
+
 /* off: signed, in the values' unit; per: 1 / what it is measured in. */
 static inline void see(struct look *l, enum detector_aspect a, double off, double per)
 {
@@ -164,16 +173,17 @@ static inline void see(struct look *l, enum detector_aspect a, double off, doubl
 }
 
 /* How far x is beyond a range, which then reaches to it. */
-static void see_range(struct look *l, enum range r, double x, double *high, double *low, bool counts)
+static void see_range(struct look *l, enum range r, double value, float *high, float *low, bool counts)
 {
-	double beyond = x > *high ? x - *high : x < *low ? x - *low : 0;
+	float x = (float)value;
+	double beyond = x > *high ? (double)x - *high : x < *low ? (double)x - *low : 0;
 
 	if (beyond == 0)
 		return;
 	if (counts && fabs(beyond) > l->step * ONE_STEP) {
 		l->range_way[r] = sign_of(beyond);
 		l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) /
-						      (*high - *low + P.range_floor * l->deviation));
+						      ((double)*high - *low + P.range_floor * l->deviation));
 	}
 	*high = MAX(*high, x);
 	*low = MIN(*low, x);
@@ -190,7 +200,7 @@ static double clipped(const struct look *l, double off)
 
 static double gain_of_bin(const struct detector *d, const struct look *l, int64_t period_ns, double least)
 {
-	return gain_of(least, (double)((l->time_ns - d->first_ns) / period_ns));
+	return gain_of(least, (double)((l->time_ns - d->first_ns) / period_ns)) * MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
 }
 
 static void see_week(struct detector *d, struct look *l, double off)
@@ -199,8 +209,8 @@ static void see_week(struct detector *d, struct look *l, double off)
 
 	if (!isnan(*bin)) {
 		off -= *bin;
-		d->week_mid += P.gain_mid * (off - l->excess - d->week_mid);
-		d->week_short += P.gain_short * (off - l->excess - d->week_short);
+		follow(&d->week_mid, off - l->excess, P.gain_mid);
+		follow(&d->week_short, off - l->excess, P.gain_short);
 		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
 		see(l, ASPECT_WEEK_SHIFT, d->week_short, l->inverse);
 		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week, l->ready);
@@ -221,8 +231,8 @@ static void see_day(struct detector *d, struct look *l)
 		see(l, ASPECT_SEASON, late, l->inverse);
 		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
 		d->deviation_day += gain_of(P.gain_slow, l->n) * (fabs(late) - d->deviation_day);
-		d->day_mid += P.gain_mid * (off - l->excess - d->day_mid);
-		d->day_short += P.gain_short * (off - l->excess - d->day_short);
+		follow(&d->day_mid, off - l->excess, P.gain_mid);
+		follow(&d->day_short, off - l->excess, P.gain_short);
 		see(l, ASPECT_SEASON_SHIFT, d->day_short, l->inverse);
 		see_week(d, l, off);
 	}
@@ -238,7 +248,7 @@ static void see_cycle(struct detector *d, struct look *l)
 		if (!isnan(*bin)) {
 			off -= *bin;
 			see(l, ASPECT_CYCLE, off - d->cycle_mid * P.season_follow, l->inverse);
-			d->cycle_mid += P.gain_mid * (off - l->excess - d->cycle_mid);
+			follow(&d->cycle_mid, off - l->excess, P.gain_mid);
 		}
 		season_learn(bin, clipped(l, off), P.gain_cycle);
 	}
@@ -382,16 +392,53 @@ static double far_out(const struct look *l, double *ret_beyond)
 	return P.far * far;
 }
 
-/* What speaks loudest. */
-static void tell_kind(const struct look *l, struct detection *ret)
+/* ------------------------------------------------------------------ which kind it is */
+
+/* The day's profile is no help where it leaves as much as it explains. */
+static bool season_tells(const struct detector *d)
+{
+	return d->seen > LEARN_ALL && d->deviation_day < SEASON_TELLS * d->deviation_slow;
+}
+
+/* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
+static double place_of(const struct detector *d, const struct look *l)
+{
+	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
+	bool seasonal = season_tells(d) && !isnan(day);
+	double off = l->value - (seasonal ? (double)day : d->slow);
+	double usual = seasonal ? d->deviation_day + P.local * l->deviation : d->deviation_slow;
+
+	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
+}
+
+static bool is_within(const struct look *l, const float *bins, int n, double margin)
+{
+	float low = INFINITY, high = -INFINITY;
+
+	for (int i = 0; i < n; i++) {
+		low = fminf(low, bins[i]); /* NaN is passed over */
+		high = fmaxf(high, bins[i]);
+	}
+	return l->value >= (double)low - margin && l->value <= (double)high + margin;
+}
+
+/* Usual as a value, at another time of the day or cycle. */
+static bool is_of_another_time(const struct detector *d, const struct look *l)
+{
+	double margin = 2 * PLACE_DEVIATIONS * (d->deviation_day + P.local * l->deviation);
+
+	return (season_tells(d) && is_within(l, d->day, DAY_BINS, margin)) ||
+	       (l->evidence[ASPECT_CYCLE] > 0 && is_within(l, d->cycle.bin, CYCLE_BINS, margin));
+}
+
+/* What speaks loudest, by the weights of the vote. */
+static void tell_loudest(const struct look *l, struct detection *ret)
 {
 	double most = 0;
 
 	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
-		double far = a == ASPECT_NOW_LOCAL ? 1 : a == ASPECT_SEASON_LOCAL ? P.far_season : P.far_other;
-		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote) +
-				 beyond_doubt(far * (l->evidence[a] - P.far_from));
-		double speaks = MAX(of_tail, detector_record_weight[a] * MIN(l->record[a], P.vote));
+		double speaks = MAX(detector_weight[a] * MIN(l->evidence[a], P.vote),
+				    detector_record_weight[a] * MIN(l->record[a], P.vote));
 
 		if (speaks > most) {
 			most = speaks;
@@ -410,13 +457,58 @@ static void tell_kind(const struct look *l, struct detection *ret)
 	}
 }
 
+static void tell(struct detection *ret, enum detector_kind kind, int8_t direction)
+{
+	ret->kind = kind;
+	ret->direction = direction;
+}
+
+/* Weights say how sure one is; which kind it is follows from what the series has looked like of late.  One cause speaks
+ * in many aspects, so what explains the others comes first: a level that is elsewhere is off the day's profile as well,
+ * and one spike makes a series rougher than before. */
+static void tell_kind(const struct detector *d, const struct look *l, struct detection *ret)
+{
+	double nats[DETECTOR_KINDS] = { 0 };
+	int8_t way[DETECTOR_KINDS] = { 0 };
+
+	tell_loudest(l, ret);
+	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++)
+		if ((double)l->evidence[a] > nats[kind_of_aspect[a]]) {
+			nats[kind_of_aspect[a]] = (double)l->evidence[a];
+			way[kind_of_aspect[a]] = l->way[a];
+		}
+
+	double of_level = MAX(nats[DETECTOR_LEVEL_SHIFT], nats[DETECTOR_DRIFT]);
+	double most = MAX(MAX(nats[DETECTOR_SPIKE], nats[DETECTOR_SEASONAL]), MAX(nats[DETECTOR_VARIANCE], of_level));
+	double off_season = MAX(nats[DETECTOR_SEASONAL],
+				(double)MAX(l->evidence[ASPECT_SEASON_SHIFT], l->evidence[ASPECT_WEEK_SHIFT]));
+	bool jump = nats[DETECTOR_SPIKE] > 0 && shape_jumps_now(&d->shape);
+	int8_t side = !jump && (of_level > 0 || ret->kind == DETECTOR_LEVEL_SHIFT) ? shape_side(&d->shape) : 0;
+
+	if (nats[DETECTOR_RHYTHM] > most)
+		tell(ret, DETECTOR_RHYTHM, way[DETECTOR_RHYTHM]);
+	else if (most > 0 && nats[DETECTOR_VARIANCE] == most && way[DETECTOR_VARIANCE] < 0)
+		tell(ret, DETECTOR_VARIANCE, -1);
+	else if ((side != 0 ? off_season : nats[DETECTOR_SPIKE] == 0 ? nats[DETECTOR_SEASONAL] : 0) > 0 && is_of_another_time(d, l))
+		tell(ret, DETECTOR_SEASONAL, nats[DETECTOR_SEASONAL] > 0 ? way[DETECTOR_SEASONAL] : way[DETECTOR_LEVEL_SHIFT]);
+	else if (side != 0)
+		tell(ret, shape_is_gradual(&d->shape) ? DETECTOR_DRIFT : DETECTOR_LEVEL_SHIFT, side);
+	else if (nats[DETECTOR_VARIANCE] > 0 && shape_jumps(&d->shape) >= ROUGH_JUMPS)
+		tell(ret, DETECTOR_VARIANCE, 1);
+	else if (nats[DETECTOR_SPIKE] > 0)
+		tell(ret, DETECTOR_SPIKE, way[DETECTOR_SPIKE]);
+	else if (ret->kind != DETECTOR_RHYTHM && !(ret->kind == DETECTOR_VARIANCE && ret->direction < 0))
+		tell(ret, DETECTOR_SPIKE, l->way[ASPECT_NOW]); /* or what is left of one */
+	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : ret->kind != DETECTOR_SPIKE && ret->kind != DETECTOR_RHYTHM;
+}
+
 /* The share of the last event's evidence that stands in the way of the next one: it opens with time. */
 static double through_gate(struct detector *d, double evidence)
 {
 	double age = d->gate_age / P.gate_values, stands = age < 1 ? d->gate * (1 - age * age) : 0;
 
 	if (evidence >= stands) {
-		d->gate = evidence;
+		d->gate = (float)evidence;
 		d->gate_age = 0;
 	}
 	d->gate_age++;
@@ -496,6 +588,11 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	double equal = P.stuck * stuck(d, value, &news);
 
 	look_at(&l, d, time_ns, value);
+
+	double place = place_of(d, &l);
+
+	shape_see(&d->shape, place, d->deviation_fast > 0 ? l.off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
+	ret->away = fabs(place) > 1;
 	expect(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
 	see_levels(d, &l);
@@ -514,10 +611,10 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 
 	beyond *= warm;
 	if (evidence > 0)
-		tell_kind(&l, ret);
+		tell_kind(d, &l, ret);
 	if (equal > evidence + beyond) {
-		ret->kind = DETECTOR_FLATLINE;
-		ret->direction = 0;
+		tell(ret, DETECTOR_FLATLINE, 0);
+		ret->lasts = true;
 	}
 	evidence = against_interval(d, evidence);
 	ret->unusual = score_of(evidence + MAX(beyond, equal));

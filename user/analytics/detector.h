@@ -21,12 +21,13 @@
 #include <stdint.h>
 
 #include "analytics/season.h"
+#include "analytics/shape.h"
 #include "analytics/tails.h"
 
 /* Nothing is reported before so many values. */
 #define DETECTOR_WARMUP 20
 /* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
-#define DETECTOR_VERSION 3
+#define DETECTOR_VERSION 4
 
 enum detector_kind {
 	DETECTOR_NONE,
@@ -48,6 +49,7 @@ struct detection {
 	double expected, low, high; /* what was expected before the value was seen, and the band of what is usual */
 	enum detector_kind kind;    /* of the score, or else of what is unusual */
 	int8_t direction;           /* -1 below what is usual, 1 above, 0 neither */
+	bool away, lasts;           /* this value is where few are; it is not the only one: that kind shows in the last ones */
 };
 
 enum detector_aspect {
@@ -62,14 +64,15 @@ struct detector {
 	double base; /* the first value: all others, and bins, are offsets from it */
 	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
 	double interval;                        /* usual */
-	double high_value, low_value, high_short, low_short;
 	double step; /* smallest between two values so far; 0: all were equal */
 	double deviation_slow, deviation_fast, deviation_day, rough;
-	double day_mid, day_short, week_mid, week_short, high_week, low_week, cycle_mid;
-	double gate, gate_age;
 	double counted; /* the value, of a counter, that an increment is from */
+	float high_value, low_value, high_short, low_short, high_week, low_week;
+	float day_mid, day_short, week_mid, week_short, cycle_mid;
+	float gate, gate_age;
 	uint32_t seen, changes, equal, equal_most, rises;
-	uint16_t is_counter, alone;
+	uint8_t is_counter, alone;
+	struct shape shape;
 	struct tails tails;
 	struct cycle cycle;
 	float day[DAY_BINS], week[WEEK_BINS];

@@ -47,6 +47,18 @@ static int flush(struct detect *d, size_t least)
 	return 0;
 }
 
+/* The series had been silent when this row came: known by its time, however late one reads of it. */
+static void look_at_gap(struct detect *d, const struct series_row *row)
+{
+	int64_t last_ns = d->detector.last_ns, silent_ns = detector_silent_at_ns(&d->detector, d->out.false_alarms_per_week);
+
+	if (row->time_ns <= silent_ns || anomaly_silent(&d->anomaly, last_ns) != ANOMALY_RAISED)
+		return;
+	detect_out_gap(&d->out, last_ns, silent_ns);
+	if (d->plot)
+		plot_silence(d->plot, silent_ns);
+}
+
 static void take_row(struct detect *d, const struct series_row *row)
 {
 	struct detection found, judged;
@@ -55,6 +67,8 @@ static void take_row(struct detect *d, const struct series_row *row)
 		detect_out_skipped(&d->out, row);
 		return;
 	}
+	look_at_gap(d, row);
+
 	bool heard = anomaly_heard(&d->anomaly) == ANOMALY_CLEARED;
 
 	if (heard)
@@ -66,9 +80,9 @@ static void take_row(struct detect *d, const struct series_row *row)
 
 	enum anomaly_step step = anomaly_update(&d->anomaly, d->threshold, row->time_ns, &judged);
 
-	detect_out_row(&d->out, row, &found, step);
+	detect_out_row(&d->out, row, &found, step, &d->anomaly);
 	if (d->plot)
-		plot_add(d->plot, row->time_ns, row->number, &found, step, d->anomaly.active);
+		plot_add(d->plot, row->time_ns, row->number, &found, step, &d->anomaly);
 }
 
 static int take_rows(struct detect *d)

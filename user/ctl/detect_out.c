@@ -97,20 +97,37 @@ static void open_alert(struct detect_out *o, int64_t onset_ns)
 	append_why(o);
 }
 
-static void list_row(struct detect_out *o, const struct series_row *row, const struct detection *found,
-		     enum anomaly_step step)
+static void write_alert(struct detect_out *o, int64_t onset_ns)
 {
+	const struct detection *found = &o->raised;
 	char band[64];
 
-	if (step == ANOMALY_CLEARED)
-		close_alert(o, row->time_ns, "cleared");
-	if (step != ANOMALY_RAISED)
-		return;
 	snprintf(band, sizeof(band), "%.6g .. %.6g", found->low, found->high);
 	buf_reset(&o->line);
-	detect_text_time(&o->line, row->time_ns);
+	detect_text_time(&o->line, onset_ns);
 	buf_printf(&o->line, "  %-11s  %-5s  %12.6g  %-25s  %.6f", detector_kind_name(found->kind),
-		   detect_text_direction(found), row->number, band, found->score);
+		   detect_text_direction(found), o->value, band, found->score);
+}
+
+/* When it is told at once, what it has become is a line of its own. */
+static void rename_alert(struct detect_out *o, int64_t time_ns)
+{
+	write_alert(o, o->onset_ns);
+	if (!o->live)
+		return;
+	detect_text_time(&o->text, time_ns);
+	buf_printf(&o->text, "  turns out to be %s %s\n", detector_kind_name(o->raised.kind), detect_text_direction(&o->raised));
+}
+
+static void list_row(struct detect_out *o, const struct series_row *row, enum anomaly_step step)
+{
+	if (step == ANOMALY_CLEARED)
+		close_alert(o, row->time_ns, "cleared");
+	if (step == ANOMALY_RENAMED)
+		rename_alert(o, row->time_ns);
+	if (step != ANOMALY_RAISED)
+		return;
+	write_alert(o, row->time_ns);
 	open_alert(o, row->time_ns);
 }
 
@@ -128,11 +145,25 @@ static void append_totals(struct detect_out *o)
 
 /* ------------------------------------------------------------------ both */
 
-static void explain(struct detect_out *o, const struct detection *found, double value)
+static void explain(struct detect_out *o)
 {
 	buf_reset(&o->why);
 	if (o->explain)
-		detect_text_why(&o->why, found, value);
+		detect_text_why(&o->why, &o->raised, o->value);
+}
+
+/* What is told of an alert is of its beginning, but for what it is. */
+static void note(struct detect_out *o, const struct detection *found, double value, enum anomaly_step step,
+		 const struct anomaly *a)
+{
+	if (step == ANOMALY_RAISED) {
+		o->raised = *found;
+		o->value = value;
+	}
+	o->raised.score = MAX(o->raised.score, a->worst);
+	o->raised.kind = a->kind;
+	o->raised.direction = a->direction;
+	explain(o);
 }
 
 void detect_out_skipped(struct detect_out *o, const struct series_row *row)
@@ -144,22 +175,23 @@ void detect_out_skipped(struct detect_out *o, const struct series_row *row)
 }
 
 void detect_out_row(struct detect_out *o, const struct series_row *row, const struct detection *found,
-		    enum anomaly_step step)
+		    enum anomaly_step step, const struct anomaly *a)
 {
-	bool alert = step == ANOMALY_RAISED;
+	bool alert = step == ANOMALY_RAISED || o->after_gap;
 
 	if (o->values++ == 0)
 		o->first_ns = row->time_ns;
 	o->last_ns = row->time_ns;
-	o->alerts += alert;
-	if (alert)
-		explain(o, found, row->number);
+	o->alerts += step == ANOMALY_RAISED;
+	if (step == ANOMALY_RAISED || step == ANOMALY_RENAMED)
+		note(o, found, row->number, step, a);
 	if (!o->table) {
 		begin(o);
-		list_row(o, row, found, step);
+		list_row(o, row, step);
 		return;
 	}
-	append_row(o, row, found->score, alert, found->kind);
+	append_row(o, row, found->score, alert, o->after_gap ? DETECTOR_SILENCE : found->kind);
+	o->after_gap = false;
 	if (o->explain)
 		append_band(o, found);
 	if (o->explain && alert)
@@ -167,30 +199,54 @@ void detect_out_row(struct detect_out *o, const struct series_row *row, const st
 	buf_append_u8(&o->text, '\n');
 }
 
-void detect_out_silence(struct detect_out *o, const struct anomaly *a, int64_t last_ns, int64_t now_ns)
+static void silence_row(struct detect_out *o, const struct anomaly *a, int64_t now_ns)
 {
 	char now[CLOCK_ISO_LEN];
 	struct series_row row = { .time = SLICE(now, sizeof(now) - 1), .value = SLICE("", 0) };
 
-	o->alerts++;
 	clock_format_iso(now_ns, now);
+	append_row(o, &row, a->worst, true, DETECTOR_SILENCE);
+	if (o->explain) {
+		buf_append_str(&o->text, ",,,,");
+		csv_append_field(&o->text, buf_slice(&o->why));
+	}
+	buf_append_u8(&o->text, '\n');
+}
+
+static void explain_silence(struct detect_out *o, int64_t last_ns, int64_t now_ns)
+{
+	o->alerts++;
 	buf_reset(&o->why);
 	detect_text_why_silent(&o->why, last_ns, now_ns, o->false_alarms_per_week);
-	if (o->table) {
-		append_row(o, &row, a->worst, true, DETECTOR_SILENCE);
-		if (o->explain) {
-			buf_append_str(&o->text, ",,,,");
-			csv_append_field(&o->text, buf_slice(&o->why));
-		}
-		buf_append_u8(&o->text, '\n');
-		return;
-	}
+}
+
+static void list_silence(struct detect_out *o, int64_t last_ns, int64_t now_ns)
+{
+	begin(o);
 	close_alert(o, last_ns, "fell silent");
 	buf_reset(&o->line);
 	detect_text_time(&o->line, now_ns);
 	buf_printf(&o->line, "  %s since ", detector_kind_name(DETECTOR_SILENCE));
 	detect_text_time(&o->line, last_ns);
 	open_alert(o, last_ns);
+}
+
+void detect_out_silence(struct detect_out *o, const struct anomaly *a, int64_t last_ns, int64_t now_ns)
+{
+	explain_silence(o, last_ns, now_ns);
+	if (o->table)
+		silence_row(o, a, now_ns);
+	else
+		list_silence(o, last_ns, now_ns);
+}
+
+void detect_out_gap(struct detect_out *o, int64_t last_ns, int64_t silent_ns)
+{
+	explain_silence(o, last_ns, silent_ns);
+	if (o->table)
+		o->after_gap = true;
+	else
+		list_silence(o, last_ns, silent_ns);
 }
 
 void detect_out_heard(struct detect_out *o, int64_t time_ns)

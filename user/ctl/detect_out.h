@@ -23,7 +23,11 @@ struct detect_out {
 	/* List: the newest alert while it is not over, without its duration. */
 	bool open;
 	int64_t onset_ns;
+	struct detection raised;
+	double value;
 	struct buf line;
+	/* Table: the next row ended a silence. */
+	bool after_gap;
 
 	struct buf why; /* the newest alert in words */
 };
@@ -32,10 +36,13 @@ void detect_out_done(struct detect_out *o);
 
 /* A row that was passed over. */
 void detect_out_skipped(struct detect_out *o, const struct series_row *row);
+/* a: the anomaly, after this step. */
 void detect_out_row(struct detect_out *o, const struct series_row *row, const struct detection *found,
-		    enum anomaly_step step);
-/* A silence began at last_ns and has been noticed now. */
+		    enum anomaly_step step, const struct anomaly *a);
+/* A silence began at last_ns and has been noticed now: a row of its own. */
 void detect_out_silence(struct detect_out *o, const struct anomaly *a, int64_t last_ns, int64_t now_ns);
+/* The same, from the time of the next row, which detect_out_row() will tell: a table has a row for each of its input. */
+void detect_out_gap(struct detect_out *o, int64_t last_ns, int64_t silent_ns);
 /* A value ended the silence. */
 void detect_out_heard(struct detect_out *o, int64_t time_ns);
 /* List: the alert that is not over, and the last line. */

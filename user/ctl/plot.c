@@ -84,8 +84,18 @@ static struct plot_column *column_of(struct plot *p, int64_t time_ns)
 	return &p->columns[since_ns >> p->shift];
 }
 
+static void mark_rename(struct plot *p, const struct anomaly *a)
+{
+	struct plot_mark *mark = &column_of(p, a->onset_ns)->mark;
+
+	if (mark->alerts == 0 || mark->at.time_ns != a->onset_ns)
+		return;
+	mark->found.kind = a->kind;
+	mark->found.direction = a->direction;
+}
+
 void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found,
-	      enum anomaly_step step, bool active)
+	      enum anomaly_step step, const struct anomaly *a)
 {
 	value = CLAMP(value, -PLOT_VALUE_MAX, PLOT_VALUE_MAX);
 	if (p->values == 0) {
@@ -103,11 +113,15 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 		.low = CLAMP(found->low, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
 		.high = CLAMP(found->high, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
 		.score = detector_weekly(found, found->score),
-		.active = active,
+		.active = a->active,
 	};
 
-	if (step == ANOMALY_RAISED)
+	if (step == ANOMALY_RAISED) {
 		one.mark = (struct plot_mark){ point, *found, 1 };
+		one.mark.found.score = a->worst;
+	}
+	if (step == ANOMALY_RENAMED)
+		mark_rename(p, a);
 	p->values++;
 	p->alerts += step == ANOMALY_RAISED;
 	p->to_ns = time_ns;

@@ -19,9 +19,9 @@ struct plot;
 int plot_new(struct plot **ret, const char *title, double false_alarms_per_week);
 void plot_free(struct plot *p);
 
-/* In the order of time; active: an anomaly lasts, after this value. */
+/* In the order of time; a: the anomaly, after this step. */
 void plot_add(struct plot *p, int64_t time_ns, double value, const struct detection *found,
-	      enum anomaly_step step, bool active);
+	      enum anomaly_step step, const struct anomaly *a);
 /* Silent since the value before, noticed now. */
 void plot_silence(struct plot *p, int64_t now_ns);
 

@@ -1,7 +1,7 @@
 /* What the detectors of a device's metrics say, as one event of the device.
  *
- * It begins with the first metric whose anomaly begins, is told again, under the same onset, when another joins, and
- * ends when none of them is anomalous any more.  What is told of it is what the metric says that has most to do with it:
+ * It begins with the first metric whose anomaly begins, is told again, under the same onset, when another joins or what
+ * was a spike turns out to last, and ends when none of them is anomalous any more.  What is told of it is what the metric says that has most to do with it:
  * how much a metric has to do with it is the evidence
  *
  *     e = log(1 + 1/R),     R = (1 - score) / score,
@@ -29,7 +29,7 @@ struct look {
 	const uint32_t *refs; /* one a metric of the set, as the next two */
 	const double *values;
 	struct detection found[TELEMETRY_METRICS_MAX];
-	uint32_t raised, cleared, active; /* metrics */
+	uint32_t raised, renamed, cleared, active; /* metrics */
 	uint32_t unusual;                 /* of the active ones, now */
 };
 
@@ -57,6 +57,7 @@ static void look(struct shard *s, struct look *l, bool after_silence)
 		enum anomaly_step step = anomaly_update(&w->anomaly, threshold, time_ns, &l->found[m]);
 
 		l->raised += step == ANOMALY_RAISED;
+		l->renamed += step == ANOMALY_RENAMED;
 		l->cleared += step == ANOMALY_CLEARED;
 		l->active += w->anomaly.active;
 		l->unusual += w->anomaly.active && w->anomaly.quiet == 0;
@@ -222,7 +223,7 @@ int event_fold(struct shard *s, const struct flight *f, uint32_t i, uint32_t set
 	w->anomalous += l.raised - l.cleared;
 	if (w->anomalous > 0 && l.active == 0)
 		forget_overdue(s, w, f->block.timestamp_ns[i]);
-	if (l.raised > 0 || (!w->active && l.unusual > 0))
+	if (l.raised > 0 || (w->active && l.renamed > 0) || (!w->active && l.unusual > 0))
 		tell_raised(s, &l, w, now_ns);
 	else if (w->active && w->anomalous == 0)
 		tell_cleared(s, &l, w, now_ns);

@@ -114,7 +114,7 @@ static void a_line_has_its_keys_in_order(void)
 
 	snprintf(expected, sizeof(expected),
 		 "{\"alert_id\":\"%s\",\"status\":\"raised\",\"rule\":\"device-anomaly\",\"severity\":\"warning\","
-		 "\"kind\":\"spike\",\"direction\":\"up\",\"region\":\"eu\",\"device_id\":\"mote-17\",\"devices\":1,"
+		 "\"kind\":\"spike\",\"direction\":\"up\",\"began_as\":\"spike\",\"region\":\"eu\",\"device_id\":\"mote-17\",\"devices\":1,"
 		 "\"type\":\"mote\",\"place\":\"lab\",\"metric\":\"temperature\",\"value\":61.5,\"expected\":21.25,"
 		 "\"low\":20,\"high\":22.5,\"score\":0.9999,\"shares\":{\"temperature\":0.75},"
 		 "\"event_ns\":\"1084000000000000000\",\"arrival_ns\":\"%" PRId64 "\","

@@ -576,6 +576,12 @@ static void what_is_told_again_changes_nothing_before_or_after_its_end(void)
 	CU_ASSERT_EQUAL(book_counts(r.book).events, 0);
 }
 
+static void is_called_level_shift(void *context, const alert_record *told, uint64_t version)
+{
+	CU_ASSERT_STRING_EQUAL(told->kind, "level-shift");
+	CU_ASSERT_STRING_EQUAL(told->raised_kind, "spike");
+}
+
 static void a_further_metric_is_told_with_the_next_step(void)
 {
 	struct alert_signal a = of_device("a", 1 * S), grown = a;
@@ -589,6 +595,34 @@ static void a_further_metric_is_told_with_the_next_step(void)
 	STEPS(&r, "1 raised r warning 1", "65 cleared r warning 1");
 	CU_ASSERT_EQUAL(r.last.value, 44);
 	CU_ASSERT_EQUAL(r.last.score, 0.999);
+}
+
+/* The first value of a new level is a spike.  The alert stays the same. */
+static void what_turns_out_to_be_another_kind_is_told_so_once(void)
+{
+	struct alert_signal a = of_device("a", 1 * S), lasting = a;
+
+	lasting.kind = "level-shift";
+	RUN(r, PLAIN);
+	ACTS(&r, { 1 * S, RAISE, a }, { 5 * S, RAISE, lasting }, { 7 * S, RAISE, lasting });
+	ASSERT_OK(run_until(&r, 10 * S));
+	STEPS(&r, "1 raised r warning 1", "5 updated r warning 1");
+	book_each_open(r.book, is_called_level_shift, NULL);
+}
+
+static void many_are_another_kind_when_the_last_of_them_is(void)
+{
+	struct alert_signal a = of_device("a", 1 * S), b = of_device("b", 1 * S), c = of_device("c", 1 * S), d, e;
+
+	RUN(r, PLAIN);
+	d = a;
+	e = b;
+	d.kind = e.kind = "level-shift";
+	ACTS(&r, { 1 * S, RAISE, a }, { 1 * S, RAISE, b }, { 1 * S, RAISE, c }, { 5 * S, RAISE, d }, { 6 * S, END, c },
+	     { 7 * S, RAISE, e });
+	ASSERT_OK(run_until(&r, 10 * S));
+	STEPS(&r, "1 raised r warning 3", "7 updated r warning 3");
+	book_each_open(r.book, is_called_level_shift, NULL);
 }
 
 static void what_grows_may_match_another_rule(void)
@@ -763,6 +797,7 @@ TESTS("book", T(what_no_rule_matches_is_no_alert), T(what_a_rule_ignores_is_no_a
       T(what_was_over_in_maintenance_is_not_raised_by_an_owner_that_comes_later),
       T(what_a_backlog_tells_is_past_and_never_open), T(windows_have_alerts_of_their_own_with_what_a_rule_asks_of_them),
       T(what_is_told_again_changes_nothing_before_or_after_its_end), T(a_further_metric_is_told_with_the_next_step),
+      T(what_turns_out_to_be_another_kind_is_told_so_once), T(many_are_another_kind_when_the_last_of_them_is),
       T(what_grows_may_match_another_rule), T(another_onset_of_a_device_ends_the_one_before), T(other_rules_hold_from_then_on),
       T(tables_are_bounded_and_what_does_not_fit_is_counted), T(a_record_that_is_none_is_refused),
       T(a_restart_behind_any_record_gives_the_same_steps))

@@ -28,6 +28,14 @@ static enum anomaly_step quiet(struct story *s)
 	return tell(s, found_of(DETECTOR_NONE, 0, 0));
 }
 
+static struct detection lasting(enum detector_kind kind, double score, double unusual)
+{
+	struct detection found = found_of(kind, score, unusual);
+
+	found.lasts = true;
+	return found;
+}
+
 static void a_story_is_one_event_however_much_of_it_is_unusual(void)
 {
 	struct story s = { 0 };
@@ -100,6 +108,86 @@ static void what_is_brief_ends_when_values_are_as_before_and_what_lasts_does_not
 	}
 }
 
+static void a_spike_that_lasts_becomes_what_it_is_and_stays_one_event(void)
+{
+	struct story s = { 0 };
+	struct detection down = lasting(DETECTOR_LEVEL_SHIFT, 0, 0.6);
+
+	tell(&s, found_of(DETECTOR_SPIKE, 0.9, 0.9));
+
+	int64_t onset_ns = s.time_ns;
+
+	down.direction = 1;
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_LEVEL_SHIFT, 0, 0.49)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, down), ANOMALY_RENAMED);
+	CU_ASSERT(s.a.active && s.a.onset_ns == onset_ns && s.a.kind == DETECTOR_LEVEL_SHIFT && s.a.direction == 1);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_VARIANCE, 0, 0.6)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 0.6)), ANOMALY_RENAMED);
+	CU_ASSERT_EQUAL(s.a.kind, DETECTOR_DRIFT);
+	CU_ASSERT_EQUAL(tell(&s, down), ANOMALY_NOTHING);
+}
+
+static void an_old_level_is_no_drift(void)
+{
+	struct story s = { 0 };
+
+	tell(&s, lasting(DETECTOR_LEVEL_SHIFT, 0.9, 0.9));
+	for (int i = 0; i < ANOMALY_DRIFT_VALUES; i++)
+		tell(&s, lasting(DETECTOR_LEVEL_SHIFT, 0, 0.9));
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 0.9)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(s.a.kind, DETECTOR_LEVEL_SHIFT);
+}
+
+static void a_spike_is_not_over_while_values_have_not_returned(void)
+{
+	struct story s = { 0 };
+	struct detection away = found_of(DETECTOR_NONE, 0, 0);
+
+	away.away = true;
+	tell(&s, found_of(DETECTOR_SPIKE, 0.9, 0.9));
+	for (int i = 1; i < ANOMALY_AWAY_VALUES; i++)
+		CU_ASSERT_EQUAL(tell(&s, away), ANOMALY_NOTHING);
+	/* For as long as it lasts, but not for ever. */
+	for (int i = 1; i < ANOMALY_QUIET_VALUES; i++)
+		CU_ASSERT_EQUAL(tell(&s, away), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, away), ANOMALY_CLEARED);
+
+	tell(&s, found_of(DETECTOR_SPIKE, 0.9, 0.9));
+	tell(&s, away);
+	quiet(&s); /* here it has returned, and what is away by chance is none of it */
+	tell(&s, away);
+	CU_ASSERT_EQUAL(tell(&s, away), ANOMALY_CLEARED);
+}
+
+/* A tenth of the rate: R <= 0.1 is 1 / (1 + R) >= 1 / 1.1. */
+static void what_comes_slowly_begins_without_a_score(void)
+{
+	struct story s = { 0 };
+
+	CU_ASSERT_EQUAL(tell(&s, found_of(DETECTOR_SPIKE, 0, 0.99)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 1 / 1.11)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0.1, 1 / 1.09)), ANOMALY_RAISED);
+	CU_ASSERT(s.a.kind == DETECTOR_DRIFT && s.a.onset_ns == s.time_ns && s.a.worst == 1 / 1.09);
+}
+
+static void after_it_there_is_rest_but_after_a_spike(void)
+{
+	struct story s = { 0 };
+
+	tell(&s, lasting(DETECTOR_DRIFT, 0, 0.99));
+	while (s.a.active)
+		quiet(&s);
+	for (int i = 1; i < ANOMALY_REST_VALUES; i++)
+		CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 0.99)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 0.99)), ANOMALY_RAISED);
+	while (s.a.active)
+		quiet(&s);
+	CU_ASSERT_EQUAL(tell(&s, found_of(DETECTOR_SPIKE, 0.9, 0.9)), ANOMALY_RAISED); /* a score is told always */
+	while (s.a.active)
+		quiet(&s);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_VARIANCE, 0, 0.99)), ANOMALY_RAISED);
+}
+
 /* The same score is rarer in a week of 2016 values than in one of 604800, a value a second. */
 static void a_threshold_is_a_rate_whatever_the_interval(void)
 {
@@ -156,6 +244,8 @@ static void the_value_that_ends_a_silence_is_late_and_that_is_no_event(void)
 
 TESTS("anomaly", T(a_story_is_one_event_however_much_of_it_is_unusual), T(it_ends_after_some_usual_values_in_a_row),
       T(to_last_needs_less_than_to_begin), T(what_is_brief_ends_when_values_are_as_before_and_what_lasts_does_not),
-      T(a_threshold_is_a_rate_whatever_the_interval), T(silence_is_one_event_until_a_value_comes),
+      T(a_spike_that_lasts_becomes_what_it_is_and_stays_one_event), T(an_old_level_is_no_drift),
+      T(a_spike_is_not_over_while_values_have_not_returned), T(what_comes_slowly_begins_without_a_score),
+      T(after_it_there_is_rest_but_after_a_spike), T(a_threshold_is_a_rate_whatever_the_interval), T(silence_is_one_event_until_a_value_comes),
       T(silence_takes_the_place_of_another_event_and_a_value_ends_only_silence),
       T(the_value_that_ends_a_silence_is_late_and_that_is_no_event))

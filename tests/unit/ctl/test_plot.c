@@ -123,7 +123,9 @@ static struct plot *plot_of(uint64_t n, int64_t step_ns, double (*value)(uint64_
 		struct detection found = { .density = 1, .score = alert ? 1 - 1 / (double)(i + 1) : 0.5, .expected = v, .low = v - 1, .high = v + 1,
 					   .kind = DETECTOR_SPIKE, .direction = 1 };
 
-		plot_add(p, START_NS + (int64_t)i * step_ns, v, &found, alert ? ANOMALY_RAISED : ANOMALY_NOTHING, alert);
+		struct anomaly a = { .onset_ns = START_NS + (int64_t)i * step_ns, .worst = found.score, .active = alert };
+
+		plot_add(p, a.onset_ns, v, &found, alert ? ANOMALY_RAISED : ANOMALY_NOTHING, &a);
 	}
 	return p;
 }
