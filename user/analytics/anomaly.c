@@ -29,7 +29,7 @@ static enum anomaly_step look_for_one(struct anomaly *a, double threshold, int64
 	a->rest -= a->rest > 0;
 	if (is_within(found, found->score, threshold, 1))
 		return begin(a, time_ns, found->kind, found->direction, found->score);
-	if (a->rest == 0 && found->lasts && is_within(found, found->unusual, threshold, 1 / MARGIN))
+	if (a->rest == 0 && found->lasts && !found->young && is_within(found, found->unusual, threshold, 1 / MARGIN))
 		return begin(a, time_ns, found->kind, found->direction, found->unusual);
 	return ANOMALY_NOTHING;
 }

@@ -16,14 +16,20 @@
  * makes them, are evidence of their own kind.
  *
  * Gate.  An event is told once: evidence of votes must exceed most of that which was told last, less and less of it as
- * time goes.  What is beyond all doubt passes.
+ * time goes, and a level that is on its way back was told when it went.  What is beyond all doubt passes.
  *
  * Score.  R = alarms_at_zero * exp(-nats_a_unit * evidence) is how often series without anomalies have as much evidence
  * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
  *
+ * Kind.  A vote says how sure one is, not of what: one cause speaks in many aspects.  The kind follows from which aspects
+ * speak at all and from what the last values have looked like (shape.h).
+ *
  * Robustness.  The slow level and the profiles learn a value with at most `clip` deviations; the fast level does not
- * follow an outlier that stands alone.  In a series that hardly ever moves, two steps of its resolution are no news.
- * After a gap the fast level begins anew.  A counter is taken as the series of its increments.
+ * follow an outlier that stands alone, and the range is that of all values but one on each side.  In a series that hardly
+ * ever moves, two steps of its resolution are no news.  After a gap the fast level begins anew.  A counter is taken as the
+ * series of its increments, a usual interval each.
+ *
+ * Silence.  Intervals that are longer than usual have a tail of their own; gaps that have come twice are usual.
  *
  * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
  * versions, and a score decides what is stored.
@@ -42,6 +48,7 @@
 #define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20       /* values that are learned as they come */
+#define YOUNG 2016         /* values: a week of one every five minutes */
 #define STILL 0.5          /* steps: a series that moves by less from value to value ... */
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
 #define STUCK_LEAST 8      /* equal values in a row that are no news */
@@ -55,14 +62,20 @@
 #define NEVER UINT32_MAX
 #define SILENT_LEAST 5.0   /* intervals */
 #define SILENT_MOST 1e4    /* likewise */
+#define LATE_EXCESS_LEAST 0.25f /* the mean of few excesses is not sure; of exponential intervals it is 0.2 */
 #define INTERVAL_GAIN 0.01
 #define INTERVAL_MOST 4    /* usual ones: a longer one is learned as that */
+#define GAPS_WEEKS 2       /* for so long a gap is remembered */
+#define GAPS_ALIKE 1.5     /* and one that is so much longer or shorter is like it */
+#define COUNTED_GAP 1.5    /* usual intervals: a counter's increment over more is taken as so much a usual one */
 #define GAP 20             /* usual intervals: what was just before no longer says what comes now */
 #define OUTLIER 10         /* recent deviations and a usual one, off the fast level */
 #define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
+#define NOT_ABOVE 1.0005    /* times the floor: differences of decimals are no deviations */
+#define ABOVE 1.001
 #define FAR_RATIO 1e6       /* no deviation counts more than that */
-#define ONE_STEP (1 + 1e-6) /* differences of decimals are steps but for their rounding */
+#define ONE_STEP (1 + 1e-5) /* differences of decimals are steps but for their rounding */
 
 /* tests/bench/tune.py builds this file with constants that it can change. */
 #ifdef DETECTOR_TUNABLE
@@ -114,6 +127,10 @@ static const uint8_t kind_of_range[RANGES] = {
 
 #define P detector_p
 
+/* Of intervals that are longer than usual, for silence: nothing else is made of it. */
+#define TAIL_LATE DETECTOR_ASPECTS
+
+_Static_assert(TAIL_LATE < TAILS, "each has a tail");
 _Static_assert(sizeof(struct detector) <= 1024, "a series costs at most 1 KiB");
 
 /* One value on its way through the detector. */
@@ -133,6 +150,7 @@ struct look {
 	double range[RANGES];
 	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
 	bool any;                             /* an aspect has evidence */
+	bool back[TAILS];                     /* a level that the value is not farther out than: it was told when it went */
 };
 
 void detector_init(struct detector *d)
@@ -172,6 +190,13 @@ static inline void see(struct look *l, enum detector_aspect a, double off, doubl
 	l->number[a] = (float)(number + P.tail_floor);
 }
 
+/* off: of the value; level: of its level. */
+static inline void see_level(struct look *l, enum detector_aspect a, double off, double level)
+{
+	see(l, a, level, l->inverse);
+	l->back[a] = (off - level) * level < 0;
+}
+
 /* How far x is beyond a range, which then reaches to it. */
 static void see_range(struct look *l, enum range r, double value, float *high, float *low, bool counts)
 {
@@ -187,6 +212,18 @@ static void see_range(struct look *l, enum range r, double value, float *high, f
 	}
 	*high = MAX(*high, x);
 	*low = MIN(*low, x);
+}
+
+/* Likewise, the range being that of all but one value on each side. */
+static void see_extremes(struct look *l, struct extremes *e)
+{
+	float high = e->second_high, low = e->second_low, x = (float)l->value;
+
+	see_range(l, RANGE_ALL, l->value, &high, &low, l->ready);
+	e->second_high = MAX(e->second_high, MIN(x, e->high));
+	e->second_low = MIN(e->second_low, MAX(x, e->low));
+	e->high = MAX(e->high, x);
+	e->low = MIN(e->low, x);
 }
 
 static double clipped(const struct look *l, double off)
@@ -212,7 +249,7 @@ static void see_week(struct detector *d, struct look *l, double off)
 		follow(&d->week_mid, off - l->excess, P.gain_mid);
 		follow(&d->week_short, off - l->excess, P.gain_short);
 		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
-		see(l, ASPECT_WEEK_SHIFT, d->week_short, l->inverse);
+		see_level(l, ASPECT_WEEK_SHIFT, off, d->week_short);
 		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week, l->ready);
 	}
 	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
@@ -230,10 +267,10 @@ static void see_day(struct detector *d, struct look *l)
 
 		see(l, ASPECT_SEASON, late, l->inverse);
 		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
-		d->deviation_day += gain_of(P.gain_slow, l->n) * (fabs(late) - d->deviation_day);
+		follow(&d->deviation_day, fabs(late - l->excess), gain_of(P.gain_slow, l->n));
 		follow(&d->day_mid, off - l->excess, P.gain_mid);
 		follow(&d->day_short, off - l->excess, P.gain_short);
-		see(l, ASPECT_SEASON_SHIFT, d->day_short, l->inverse);
+		see_level(l, ASPECT_SEASON_SHIFT, off, d->day_short);
 		see_week(d, l, off);
 	}
 	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
@@ -264,13 +301,13 @@ static void see_levels(struct detector *d, struct look *l)
 	see_day(d, l);
 	d->shorter += gain_of(P.gain_short, l->n) * (l->learned - d->shorter);
 	d->mid += gain_of(P.gain_mid, l->n) * (l->learned - d->mid);
-	see(l, ASPECT_SHIFT, d->shorter - d->slow, l->inverse);
-	see(l, ASPECT_DRIFT, d->mid - d->longer, l->inverse);
+	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
+	see_level(l, ASPECT_DRIFT, l->value - d->longer, d->mid - d->longer);
 }
 
 static void see_roughness(struct detector *d, struct look *l)
 {
-	d->rough += gain_of(P.gain_rough, l->n) * (fabs(l->learned - d->fast) - d->rough);
+	follow(&d->rough, fabs(l->learned - d->fast), gain_of(P.gain_rough, l->n));
 	see(l, ASPECT_ROUGH, d->rough, l->inverse);
 
 	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
@@ -300,6 +337,34 @@ static double stuck(struct detector *d, double value, bool *ret_news)
 	return d->equal * portable_ln(d->changes) / longest;
 }
 
+static uint8_t week_of(int64_t time_ns)
+{
+	return (uint8_t)(time_ns / NS_PER_WEEK);
+}
+
+/* A gap that is no longer than usual ones, as they were remembered then; 0: none are. */
+static double usual_gap_ns(const struct gaps *g, int64_t time_ns)
+{
+	return (uint8_t)(week_of(time_ns) - g->usual_week) <= GAPS_WEEKS ? GAPS_ALIKE * (double)g->usual_ns : 0;
+}
+
+static void see_gap(struct gaps *g, int64_t time_ns, double gap_ns)
+{
+	uint8_t week = week_of(time_ns);
+	double once_ns = (uint8_t)(week - g->once_week) <= GAPS_WEEKS ? (double)g->once_ns : 0, usual_ns = usual_gap_ns(g, time_ns);
+
+	if (gap_ns <= usual_ns && gap_ns * GAPS_ALIKE >= (double)g->usual_ns)
+		g->usual_week = week;
+	if (gap_ns <= usual_ns)
+		return;
+	if (gap_ns <= GAPS_ALIKE * once_ns && gap_ns * GAPS_ALIKE >= once_ns) {
+		g->usual_ns = (float)gap_ns;
+		g->usual_week = week;
+	}
+	g->once_ns = (float)gap_ns;
+	g->once_week = week;
+}
+
 static void see_rhythm(struct detector *d, struct look *l)
 {
 	double interval = (double)(l->time_ns - d->last_ns);
@@ -309,9 +374,17 @@ static void see_rhythm(struct detector *d, struct look *l)
 		return;
 	}
 
+	bool gap = interval > SILENT_LEAST * d->interval, usual = gap && interval <= usual_gap_ns(&d->gaps, l->time_ns);
+	double ratio = MAX(interval, d->interval) / MIN(interval, d->interval);
+
 	l->way[ASPECT_RHYTHM] = sign_of(d->interval - interval);
-	l->number[ASPECT_RHYTHM] = (float)(P.tail_floor + MIN(MAX(interval, d->interval) / MIN(interval, d->interval) - 1,
-							     FAR_RATIO));
+	if (!usual) {
+		/* Above the floor: what was regular to the nanosecond is as sure as can be when it changes. */
+		l->number[ASPECT_RHYTHM] = (float)(P.tail_floor * ABOVE + MIN(ratio - 1, FAR_RATIO));
+		l->number[TAIL_LATE] = (float)(P.tail_floor + MIN(MAX(interval / d->interval - 1, 0.0), FAR_RATIO));
+	}
+	if (gap)
+		see_gap(&d->gaps, l->time_ns, interval);
 	d->interval += gain_of(INTERVAL_GAIN, l->n) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
 }
 
@@ -319,7 +392,7 @@ static void learn(struct detector *d, const struct look *l)
 {
 	double slow = clipped(l, l->value - d->slow);
 
-	d->deviation_fast += gain_of(P.gain_slow, l->n) * (MIN(fabs(l->off), l->outlier) - d->deviation_fast);
+	follow(&d->deviation_fast, MIN(fabs(l->off), l->outlier), gain_of(P.gain_slow, l->n));
 	/* One outlier is no level: it is followed when the next value is one as well. */
 	d->alone = fabs(l->off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
@@ -339,16 +412,17 @@ static bool learn_tails(struct detector *d, struct look *l)
 	struct tails_gains gains = {
 		.q = (float)P.tail_share, .ln_q = (float)portable_ln(P.tail_share),
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
-		.m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
+		.floor = (float)(P.tail_floor * NOT_ABOVE), .ln_floor = (float)portable_ln(P.tail_floor), .m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
 	};
 
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
 }
 
-/* The evidence of all aspects together.  ret_moment: of those that look at this value alone. */
-static double votes(const struct look *l, double *ret_moment)
+/* The evidence of all aspects together.  ret_moment: of those that look at this value alone; ret_news: without levels that
+ * are on their way back. */
+static double votes(const struct look *l, double *ret_moment, double *ret_news)
 {
-	double sum = 0, moment = 0;
+	double sum = 0, moment = 0, news = 0;
 
 	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
 		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote);
@@ -356,15 +430,18 @@ static double votes(const struct look *l, double *ret_moment)
 		double of_both = of_tail * of_tail + of_record * of_record;
 
 		sum += of_both;
+		news += l->back[a] ? 0 : of_both;
 		moment += detector_kind_is_brief(kind_of_aspect[a]) ? of_both : 0;
 	}
 	for (int r = 0; r < RANGES; r++) {
 		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote);
 
 		sum += of_range * of_range;
+		news += of_range * of_range;
 		moment += detector_kind_is_brief(kind_of_range[r]) ? of_range * of_range : 0;
 	}
 	*ret_moment = sqrt(moment);
+	*ret_news = sqrt(news);
 	return sqrt(sum);
 }
 
@@ -532,7 +609,7 @@ static double score_of(double evidence)
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
 	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
-	bool seasonal = !isnan(day) && d->deviation_day < d->deviation_fast;
+	bool seasonal = !isnan(day) && season_tells(d) && d->deviation_day < d->deviation_fast;
 	double unit = (seasonal ? d->deviation_day : d->deviation_fast) + P.local * l->deviation;
 	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
 	double band = isnan(d->tails.u[a]) ? 0 : portable_exp(d->tails.u[a] + BAND_NATS * (double)d->tails.m[a]) * unit;
@@ -556,7 +633,7 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 	ret->value = value;
 	ret->off = value - d->fast;
 	ret->n = d->seen;
-	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * d->step : 0;
+	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * ONE_STEP * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
 	ret->outlier = OUTLIER * d->deviation_fast + ret->deviation;
@@ -566,8 +643,10 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 	ret->excess = d->seen > LEARN_ALL ? ret->off - CLAMP(ret->off, -gross, gross) : 0;
 	ret->learned = value - ret->excess;
 	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
-	for (int i = 0; i < TAILS; i++)
+	for (int i = 0; i < TAILS; i++) {
 		ret->number[i] = NAN;
+		ret->back[i] = false;
+	}
 	for (int r = 0; r < RANGES; r++)
 		ret->range[r] = 0;
 	ret->way[ASPECT_ROUGHER] = 1;
@@ -578,14 +657,14 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 {
 	double value = number - d->base, step = fabs(value - d->last);
 
-	if (step > STEP_SMALLEST && (d->step == 0 || step < d->step))
-		d->step = step;
+	if (step > STEP_SMALLEST && (d->step == 0 || step < (double)d->step))
+		d->step = (float)step;
 	if ((double)(time_ns - d->last_ns) > GAP * d->interval && d->seen > LEARN_ALL)
 		d->fast = value;
 
 	struct look l;
-	bool news;
-	double equal = P.stuck * stuck(d, value, &news);
+	bool longer;
+	double equal = P.stuck * stuck(d, value, &longer);
 
 	look_at(&l, d, time_ns, value);
 
@@ -593,12 +672,13 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 
 	shape_see(&d->shape, place, d->deviation_fast > 0 ? l.off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
 	ret->away = fabs(place) > 1;
+	ret->young = l.n < YOUNG;
 	expect(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
 	see_levels(d, &l);
 	see_cycle(d, &l);
 	see_roughness(d, &l);
-	see_range(&l, RANGE_ALL, value, &d->high_value, &d->low_value, l.ready);
+	see_extremes(&l, &d->all);
 	see_range(&l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l.ready);
 	see_rhythm(d, &l);
 	learn(d, &l);
@@ -606,10 +686,10 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 		return;
 	l.any = learn_tails(d, &l);
 
-	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond), moment;
-	double evidence = warm * (votes(&l, &moment) + far);
+	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond), moment, news;
+	double evidence = warm * (votes(&l, &moment, &news) + far);
 
-	beyond *= warm;
+	beyond *= MIN(l.n / P.warm_beyond, 1.0);
 	if (evidence > 0)
 		tell_kind(d, &l, ret);
 	if (equal > evidence + beyond) {
@@ -619,13 +699,22 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	evidence = against_interval(d, evidence);
 	ret->unusual = score_of(evidence + MAX(beyond, equal));
 	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
-	ret->score = score_of(through_gate(d, evidence) + MAX(beyond, news ? equal : 0));
+	news = against_interval(d, warm * (news + far));
+	ret->score = score_of(through_gate(d, news) + MAX(beyond, longer ? equal : 0));
+}
+
+/* Usual intervals since the last value, where that is a gap. */
+static double gap_of(const struct detector *d, int64_t time_ns)
+{
+	double intervals = d->interval > 0 ? (double)(time_ns - d->last_ns) / d->interval : 1;
+
+	return intervals > COUNTED_GAP ? intervals : 1;
 }
 
 /* Something that has only ever risen is a counter, and its increments are the series.  One that falls to less than half
  * was reset: what it had come to before that is gone, so there is no increment (NaN).  One that falls to anything else is
  * none after all.  Whatever it was taken for wrongly is forgotten. */
-static double without_counter(struct detector *d, double value)
+static double without_counter(struct detector *d, double value, double gap)
 {
 	double before = d->counted;
 
@@ -643,7 +732,7 @@ static double without_counter(struct detector *d, double value)
 		d->counted = value;
 		d->is_counter = 1;
 	}
-	return d->is_counter ? value - before : value;
+	return d->is_counter ? (value - before) / gap : value;
 }
 
 void detector_update(struct detector *d, int64_t time_ns, double value, struct detection *ret)
@@ -656,7 +745,7 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 		return;
 	value = CLAMP(value, -VALUE_MAX, VALUE_MAX);
 
-	double before = d->counted, number = without_counter(d, value);
+	double before = d->counted, gap = gap_of(d, time_ns), number = without_counter(d, value, gap);
 
 	if (isnan(number)) {
 		d->last_ns = time_ns;
@@ -668,9 +757,9 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 	else
 		next_value(d, time_ns, number, ret);
 	if (d->is_counter) {
-		ret->expected += before;
-		ret->low += before;
-		ret->high += before;
+		ret->expected = before + gap * ret->expected;
+		ret->low = before + gap * ret->low;
+		ret->high = before + gap * ret->high;
 	}
 }
 
@@ -678,7 +767,7 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)
 {
-	float u = d->tails.u[ASPECT_RHYTHM], m = d->tails.m[ASPECT_RHYTHM];
+	float u = d->tails.u[TAIL_LATE], m = MAX(d->tails.m[TAIL_LATE], LATE_EXCESS_LEAST);
 
 	if (isnan(u) || d->interval == 0)
 		return INT64_MAX;
@@ -686,7 +775,7 @@ int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_
 	double a_week = NS_PER_WEEK / d->interval;
 	double nats = portable_ln(MAX(a_week / false_alarms_per_week, 1.0)) + portable_ln(P.tail_share);
 	double intervals = 1 + portable_exp(u + m * MAX(nats, 0.0));
-	double after_ns = CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval;
+	double after_ns = MAX(CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval, usual_gap_ns(&d->gaps, d->last_ns));
 
 	return after_ns < (double)TIME_MAX_NS ? d->last_ns + (int64_t)after_ns : INT64_MAX;
 }

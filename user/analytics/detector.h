@@ -49,6 +49,7 @@ struct detection {
 	double expected, low, high; /* what was expected before the value was seen, and the band of what is usual */
 	enum detector_kind kind;    /* of the score, or else of what is unusual */
 	int8_t direction;           /* -1 below what is usual, 1 above, 0 neither */
+	bool young;                 /* what a series does in the long run is not known yet */
 	bool away, lasts;           /* this value is where few are; it is not the only one: that kind shows in the last ones */
 };
 
@@ -58,20 +59,34 @@ enum detector_aspect {
 	DETECTOR_ASPECTS
 };
 
+/* The two farthest values on each side: one outlier alone is no range. */
+struct extremes {
+	float high, second_high, low, second_low;
+};
+
+/* Long intervals that came twice within GAPS_WEEKS are usual: nights, weekends. */
+struct gaps {
+	uint8_t once_week, usual_week; /* of those, modulo 256 */
+	float once_ns, usual_ns;       /* the newest that is not usual; the longest that is */
+};
+
 /* See detector.c; lengths of time in ns. */
 struct detector {
 	int64_t first_ns, last_ns;
 	double base; /* the first value: all others, and bins, are offsets from it */
 	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
 	double interval;                        /* usual */
-	double step; /* smallest between two values so far; 0: all were equal */
-	double deviation_slow, deviation_fast, deviation_day, rough;
+	double deviation_slow;
 	double counted; /* the value, of a counter, that an increment is from */
-	float high_value, low_value, high_short, low_short, high_week, low_week;
+	float deviation_fast, deviation_day, rough;
+	float step; /* smallest between two values so far; 0: all were equal */
+	struct extremes all;
+	float high_short, low_short, high_week, low_week;
 	float day_mid, day_short, week_mid, week_short, cycle_mid;
 	float gate, gate_age;
 	uint32_t seen, changes, equal, equal_most, rises;
 	uint8_t is_counter, alone;
+	struct gaps gaps;
 	struct shape shape;
 	struct tails tails;
 	struct cycle cycle;

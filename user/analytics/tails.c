@@ -81,7 +81,7 @@ bool tails_update(struct tails *t, const float numbers[TAILS], const struct tail
 		lanes x = ln(number);
 		masks here = number == number, first = here & (u != u), later = here & (u == u);
 		lanes excess = x - u;
-		masks beyond = later & (excess > nothing), record = later & (x > top), grown = n >= all(TAILS_YOUNG);
+		masks beyond = later & (excess > nothing) & (number > all(g->floor)), record = later & (x > top), grown = n >= all(TAILS_YOUNG);
 
 		store(ret_evidence + i, choose(beyond & grown, excess / m - all(g->ln_q), nothing));
 		store(ret_record + i, choose(record & grown, x - top, nothing));
@@ -92,7 +92,7 @@ bool tails_update(struct tails *t, const float numbers[TAILS], const struct tail
 		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond, all((1 - g->q) / g->q), all(-1));
 		lanes learned = m + gain_m * (smaller(excess, all(g->most) * m) - m);
 
-		store(t->u + i, choose(first, x, choose(later, u + step, u)));
+		store(t->u + i, choose(first, x, choose(later, larger(u + step, all(g->ln_floor)), u)));
 		store(t->m + i, choose(first, all(g->m_first), choose(beyond, larger(learned, all(M_LEAST)), m)));
 		store(t->n + i, choose(here, smaller(n + all(1), all(TAILS_N_MOST)), n));
 		store(t->top + i, choose(first | record, x, choose(later, top - all(g->fade) * (top - x), top)));

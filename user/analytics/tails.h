@@ -12,6 +12,9 @@
  * first, and later one that forgets.  An excess is learned with at most `most` means: what is far out does not hide the
  * next one.
  *
+ * The floor is the number of what is no deviation at all, and in no tail.  Were it a number like others, in a series that
+ * hardly ever moves it would be u and its own excess, and any move as rare as can be.
+ *
  * A record is what exceeds everything before it, in the same logarithmic unit; the highest so far fades slowly.
  *
  * All tails are updated in one pass of vector instructions (GCC's and Clang's vector extensions: each lane is rounded as
@@ -34,6 +37,7 @@ struct tails {
 
 struct tails_gains {
 	float q, ln_q;
+	float floor, ln_floor;
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */
 	float m_first;
@@ -42,7 +46,7 @@ struct tails_gains {
 };
 
 void tails_init(struct tails *t);
-/* numbers: positive, normal, finite, or NaN. Evidence and record of each, 0 where there is none;
+/* numbers: at least the floor, which is positive and normal; finite, or NaN. Evidence and record of each, 0 where there is none;
  * whether there is any. */
 bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
 		  float ret_record[TAILS]);

@@ -219,8 +219,8 @@ static void what_is_not_newer_changes_nothing(void)
 
 static bool is_finite_or_nothing(const struct detector *d)
 {
-	double all[] = { d->last, d->fast, d->shorter, d->mid, d->slow, d->longer, d->base, d->interval, d->high_value,
-			 d->low_value, d->high_short, d->low_short, d->step, d->deviation_slow, d->deviation_fast,
+	double all[] = { d->last, d->fast, d->shorter, d->mid, d->slow, d->longer, d->base, d->interval, d->all.high,
+			 d->all.low, d->high_short, d->low_short, d->step, d->deviation_slow, d->deviation_fast,
 			 d->deviation_day, d->rough, d->day_mid, d->day_short, d->week_mid, d->week_short, d->high_week,
 			 d->low_week, d->cycle_mid, d->gate, d->gate_age, d->counted, d->cycle.period_ns };
 	bool fine = true;

@@ -109,6 +109,33 @@ static void a_spike_is_told(void)
 		CU_ASSERT(is_told(series[i], spiked, 1, DETECTOR_SPIKE));
 }
 
+/* Neither the range nor what the day leaves learns it in full. */
+static void a_spike_is_told_after_a_far_greater_one(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int told = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+
+		n.state += 1000003;
+		settle(&w, &g, A_DAY * 7);
+		for (int i = 0; i < 2; i++)
+			feed(&w, g.time_ns, generated_next(&g) + (i == 0 ? 1e6 : 0));
+		for (int i = 0; i < A_DAY * 2; i++)
+			feed(&w, g.time_ns, generated_next(&g));
+		memset(&w.a, 0, sizeof(w.a));
+		w.told = 0;
+
+		double v = generated_next(&g);
+
+		feed(&w, g.time_ns, v + 10 * DEVIATION);
+		told += w.told == 1u << DETECTOR_SPIKE;
+	}
+	CU_ASSERT(told >= NEARLY_ALL);
+}
+
 /* The first step of a series that was constant has nothing to be measured with; what is far beyond single steps has. */
 static void in_a_series_of_single_steps_a_spike_is_told(void)
 {
@@ -353,6 +380,70 @@ static void silence_begins_when_the_rhythm_no_longer_allows_it(void)
 	CU_ASSERT(detector_silent_at_ns(&w.d, 0.001) - w.d.last_ns < NS_PER_WEEK);
 }
 
+/* So many silences and changes of rhythm are told in the last four of eight weeks. */
+static int gaps_told(bool is_sent(int64_t day, int hour), int64_t usual_ns)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int told = 0;
+
+	settle(&w, &(struct generated){ 0 }, 0);
+	for (int64_t into_ns = 0; into_ns < 8 * NS_PER_WEEK; into_ns += INTERVAL_NS) {
+		int64_t time_ns = SERIES_START_NS + into_ns;
+
+		if (!is_sent(into_ns / NS_PER_DAY, (int)(into_ns % NS_PER_DAY / (60 * NS_PER_MIN))))
+			continue;
+		told += into_ns > 4 * NS_PER_WEEK && time_ns > detector_silent_at_ns(&w.d, 0.01);
+		w.told = 0;
+		feed(&w, time_ns, 50 + gaussian(&n));
+		told += into_ns > 4 * NS_PER_WEEK && (w.told & 1u << DETECTOR_RHYTHM) != 0;
+	}
+	/* And what is longer is silence nevertheless. */
+	CU_ASSERT(detector_silent_at_ns(&w.d, 0.01) - w.d.last_ns > usual_ns);
+	CU_ASSERT(detector_silent_at_ns(&w.d, 0.01) - w.d.last_ns < 2 * usual_ns);
+	return told;
+}
+
+static bool but_at_night(int64_t day, int hour)
+{
+	return hour >= 6 && hour < 22;
+}
+
+static bool but_at_night_and_weekends(int64_t day, int hour)
+{
+	return but_at_night(day, hour) && day % 7 < 5;
+}
+
+static bool but_for_an_hour(int64_t day, int hour)
+{
+	return hour != 3;
+}
+
+static void gaps_that_come_again_and_again_are_usual(void)
+{
+	CU_ASSERT_EQUAL(gaps_told(but_at_night, 8 * 60 * NS_PER_MIN), 0);
+	CU_ASSERT_EQUAL(gaps_told(but_at_night_and_weekends, 56 * 60 * NS_PER_MIN), 0);
+	CU_ASSERT_EQUAL(gaps_told(but_for_an_hour, 60 * NS_PER_MIN), 0);
+}
+
+/* Of exponential intervals one in 2016 weeks / 0.01 is ln(2016 / 0.01) = 12.2 mean ones long. */
+static void of_arrivals_by_chance_silence_is_rare_and_not_late(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int64_t time_ns = SERIES_START_NS;
+	int silent = 0;
+
+	settle(&w, &(struct generated){ 0 }, 0);
+	for (int i = 0; i < 8 * 2016; i++) {
+		time_ns += 1 + (int64_t)(-log(uniform(&n)) * INTERVAL_NS);
+		silent += i > 2016 && time_ns > detector_silent_at_ns(&w.d, 0.01);
+		feed(&w, time_ns, 50 + gaussian(&n));
+	}
+	CU_ASSERT(silent <= 1);
+	CU_ASSERT(detector_silent_at_ns(&w.d, 0.01) - time_ns < 40 * INTERVAL_NS);
+}
+
 /* ------------------------------------------------------------------ counters */
 
 static double counter_at;
@@ -397,6 +488,30 @@ static void a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is(void)
 	CU_ASSERT(found >= NEARLY_ALL);
 }
 
+static void a_counter_that_was_not_read_for_an_hour_has_counted_on(void)
+{
+	struct noise n = seeded();
+	static struct watch w;
+	int quiet = 0;
+
+	for (int round = 0; round < SERIES; round++) {
+		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+
+		n.state += 1000003;
+		counter_at = 0;
+		settle(&w, &g, 0);
+		count_on(&w, &g, 1000, BEFORE, -1);
+		memset(&w.a, 0, sizeof(w.a));
+		w.told = 0;
+		counter_at += 12 * 1000;
+		g.time_ns += 60 * NS_PER_MIN;
+		count_on(&w, &g, 1000, 1, -1);
+		CU_ASSERT(w.found.low < counter_at && w.found.high > counter_at);
+		quiet += (w.told & ~(1u << DETECTOR_RHYTHM)) == 0; /* that it came late is another matter */
+	}
+	CU_ASSERT(quiet >= NEARLY_ALL);
+}
+
 /* A queue's length may rise for long; when it falls it is what it was. */
 static void what_falls_by_less_than_half_is_no_counter(void)
 {
@@ -413,10 +528,11 @@ static void what_falls_by_less_than_half_is_no_counter(void)
 	CU_ASSERT_FALSE(w.d.is_counter);
 }
 
-TESTS("kinds", T(a_spike_is_told), T(in_a_series_of_single_steps_a_spike_is_told),
+TESTS("kinds", T(a_spike_is_told), T(a_spike_is_told_after_a_far_greater_one), T(in_a_series_of_single_steps_a_spike_is_told),
       T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
       T(a_new_level_is_accepted_and_a_spike_from_it_found), T(a_drift_is_told), T(a_series_that_becomes_rougher_is_told),
       T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_told), T(an_absent_peak_is_told),
       T(a_job_that_does_not_run_or_runs_at_another_hour_is_told),
       T(an_interval_that_changes_tenfold_is_told), T(silence_begins_when_the_rhythm_no_longer_allows_it),
-      T(a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is), T(what_falls_by_less_than_half_is_no_counter))
+      T(gaps_that_come_again_and_again_are_usual), T(of_arrivals_by_chance_silence_is_rare_and_not_late),
+      T(a_counter_that_was_not_read_for_an_hour_has_counted_on), T(a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is), T(what_falls_by_less_than_half_is_no_counter))

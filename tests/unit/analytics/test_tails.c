@@ -8,11 +8,18 @@
 
 #define Q 0.02f
 
-/* Plain averages, and excesses learned as they are. */
+/* Plain averages, and excesses learned as they are; no number is as low as the floor. */
 static struct tails_gains gains_of(float least_u, float least_m)
 {
 	return (struct tails_gains){ .q = Q, .ln_q = logf(Q), .gain_u = least_u, .gain_m = least_m, .prior = 10,
-				     .m_first = 0.5f, .most = 50, .fade = 1e-4f };
+				     .m_first = 0.5f, .most = 50, .fade = 1e-4f, .ln_floor = -INFINITY };
+}
+
+static struct tails_gains with_floor(struct tails_gains g, float floor)
+{
+	g.floor = floor;
+	g.ln_floor = logf(floor);
+	return g;
 }
 
 /* ------------------------------------------------------------------ the model */
@@ -44,7 +51,7 @@ static void model_update(struct model *t, float number, const struct tails_gains
 	if (isnan(number))
 		return;
 
-	float x = ln_of(number), excess = x - t->u;
+	float x = ln_of(number), excess = number > g->floor ? x - t->u : 0;
 
 	if (isnan(t->u)) {
 		*t = (struct model){ .u = x, .m = g->m_first, .top = x, .n = 1 };
@@ -57,7 +64,7 @@ static void model_update(struct model *t, float number, const struct tails_gains
 
 	float step = fmaxf(t->m, 0.05f) * fmaxf(1 / (t->n + 2 / g->q), g->gain_u);
 
-	t->u += step * (excess > 0 ? (1 - g->q) / g->q : -1);
+	t->u = fmaxf(t->u + step * (excess > 0 ? (1 - g->q) / g->q : -1), g->ln_floor);
 	if (excess > 0)
 		t->m = fmaxf(t->m + fmaxf(1 / (t->n * g->q + g->prior), g->gain_m) * (fminf(excess, g->most * t->m) - t->m), 0.02f);
 	t->top = x > t->top ? x : t->top - g->fade * (t->top - x);
@@ -75,6 +82,8 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 		struct tails_gains g = gains_of(round & 1 ? 1e-3f : 1e-6f, round & 2 ? 0.05f : 1e-6f);
 
 		g.most = round & 1 ? 4 : 50;
+		if (round & 2)
+			g = with_floor(g, 2);
 		tails_init(&t);
 		for (int i = 0; i < TAILS; i++)
 			model[i] = (struct model){ .u = NAN };
@@ -82,7 +91,8 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 			bool any = false, same = true;
 
 			for (int i = 0; i < TAILS; i++)
-				numbers[i] = uniform(&n) < 0.1 * (i % 4) ? NAN : (float)exp((1 + i) * 0.3 * gaussian(&n));
+				numbers[i] = uniform(&n) < 0.1 * (i % 4) ? NAN :
+					     fmaxf((float)exp((1 + i) * 0.3 * gaussian(&n)), g.floor);
 
 			bool told = tails_update(&t, numbers, &g, evidence, record);
 
@@ -257,6 +267,24 @@ static void a_record_is_what_exceeds_all_before_it_and_fades(void)
 	CU_ASSERT_DOUBLE_EQUAL(t.top[5], log(80) * exp(-2), 1e-3);
 }
 
+/* Were the floor a number like others, u would come to lie on it, and a move of any size far beyond. */
+static void of_what_hardly_ever_moves_a_move_is_no_more_than_rare(void)
+{
+	struct tails_gains g = with_floor(gains_of(1e-6f, 1e-6f), 0.01f);
+	float evidence = 0, record, most = 0;
+	struct tails t;
+
+	tails_init(&t);
+	for (int i = 1; i < 20000; i++) {
+		feed(&t, &g, i % 500 == 0 ? 1 : 0.01f, &evidence, &record);
+		if (i > 10000)
+			most = fmaxf(most, evidence);
+		CU_ASSERT(i % 500 == 0 || evidence == 0);
+	}
+	CU_ASSERT(t.u[5] >= logf(0.01f));
+	CU_ASSERT(most > -g.ln_q && most < 6 - g.ln_q);
+}
+
 static void what_is_no_number_leaves_a_tail_alone(void)
 {
 	struct tails_gains g = gains_of(1e-3f, 1e-3f);
@@ -305,4 +333,5 @@ static void logarithms_are_those_of_libm_over_all_of_floats_range(void)
 TESTS("tails", T(lanes_are_what_a_scalar_model_says_bit_for_bit),
       T(quantile_and_mean_excess_come_to_those_of_the_distribution), T(what_is_far_out_is_learned_with_so_many_means),
       T(least_gains_forget), T(evidence_is_as_rare_as_it_says), T(a_record_is_what_exceeds_all_before_it_and_fades),
+      T(of_what_hardly_ever_moves_a_move_is_no_more_than_rare),
       T(what_is_no_number_leaves_a_tail_alone), T(logarithms_are_those_of_libm_over_all_of_floats_range))
