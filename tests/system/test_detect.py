@@ -99,6 +99,23 @@ def test_what_cannot_be_used_is_passed_over_and_reported():
     ]
 
 
+def test_a_file_with_the_newest_first_is_told_to_be_sorted():
+    code, found, err = detect(text="time,value\n" + "".join(f"{1392388020 - i},1\n" for i in range(100)))
+    assert code == 0 and len(found) == 100
+    assert err.splitlines()[-1] == "sluice detect: stdin is not in the order of time: sort it by its first column"
+
+
+def test_a_gap_in_a_file_was_silence_and_its_row_says_so(tmp_path):
+    rows = [(t + (6 * 3600 if i >= 1500 else 0), v) for i, (t, v) in enumerate(wave(2000))]
+    file = tmp_path / "gap.csv"
+    file.write_text(as_csv(rows))
+    code, found, err = detect(file)
+    assert code == 0 and len(found) == 2000 and not err
+    assert [(i, r["kind"]) for i, r in enumerate(found) if r["alert"] == "1"] == [(1500, "silence")]
+    [line] = [line for line in on_terminal(file).splitlines() if "silence" in line]
+    assert line.endswith("silence since 2014-02-15 15:26:00  6 h 1 min")
+
+
 FORMS = {
     "milliseconds": lambda t: str(t * 1000),
     "microseconds": lambda t: str(t * 10 ** 6),

@@ -199,6 +199,8 @@ static void report_faults(const struct detect *d)
 			(unsigned long long)c->rows, c->rows > 1 ? "s" : "", fault_text[f], (unsigned long long)c->line,
 			c->example);
 	}
+	if (d->series.counts[SERIES_BACK].rows > d->out.values)
+		fprintf(stderr, "sluice detect: %s is not in the order of time: sort it by its first column\n", name_of(d));
 }
 
 static void report_nothing(const struct detect *d)
