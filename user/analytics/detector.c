@@ -59,7 +59,7 @@
 #define ROUGH_JUMPS 11       /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
-#define NEVER UINT32_MAX
+#define NEVER UINT16_MAX
 #define SILENT_LEAST 5.0   /* intervals */
 #define SILENT_MOST 1e4    /* likewise */
 #define LATE_EXCESS_LEAST 0.25f /* the mean of few excesses is not sure; of exponential intervals it is 0.2 */
@@ -214,12 +214,22 @@ static void see_range(struct look *l, enum range r, double value, float *high, f
 	*low = MIN(*low, x);
 }
 
-/* Likewise, the range being that of all but one value on each side. */
+/* Likewise, of the range of all but one value on each side. */
 static void see_extremes(struct look *l, struct extremes *e)
 {
-	float high = e->second_high, low = e->second_low, x = (float)l->value;
+	float x = (float)l->value;
 
-	see_range(l, RANGE_ALL, l->value, &high, &low, l->ready);
+	if (x <= e->high_before)
+		e->high_before = e->second_high;
+	if (x >= e->low_before)
+		e->low_before = e->second_low;
+	follow(&e->high_before, (double)e->second_high, P.gain_short);
+	follow(&e->low_before, (double)e->second_low, P.gain_short);
+	if (x > e->second_high || x < e->second_low) {
+		float high = e->high_before, low = e->low_before;
+
+		see_range(l, RANGE_ALL, l->value, &high, &low, l->ready);
+	}
 	e->second_high = MAX(e->second_high, MIN(x, e->high));
 	e->second_low = MIN(e->second_low, MAX(x, e->low));
 	e->high = MAX(e->high, x);
@@ -327,7 +337,7 @@ static double stuck(struct detector *d, double value, bool *ret_news)
 		d->changes += d->changes < UINT32_MAX;
 		return 0;
 	}
-	d->equal += d->equal < UINT32_MAX;
+	d->equal += d->equal < UINT16_MAX;
 
 	uint32_t longest = d->equal_most + STUCK_LEAST;
 
@@ -689,7 +699,7 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond), moment, news;
 	double evidence = warm * (votes(&l, &moment, &news) + far);
 
-	beyond *= MIN(l.n / P.warm_beyond, 1.0);
+	beyond *= warm;
 	if (evidence > 0)
 		tell_kind(d, &l, ret);
 	if (equal > evidence + beyond) {

@@ -59,9 +59,11 @@ enum detector_aspect {
 	DETECTOR_ASPECTS
 };
 
-/* The two farthest values on each side: one outlier alone is no range. */
+/* The two farthest values on each side: one outlier alone is no range.  And the range as it was before the values left it:
+ * what creeps out of it is beyond by all of its way. */
 struct extremes {
 	float high, second_high, low, second_low;
+	float high_before, low_before;
 };
 
 /* Long intervals that came twice within GAPS_WEEKS are usual: nights, weekends. */
@@ -84,7 +86,8 @@ struct detector {
 	float high_short, low_short, high_week, low_week;
 	float day_mid, day_short, week_mid, week_short, cycle_mid;
 	float gate, gate_age;
-	uint32_t seen, changes, equal, equal_most, rises;
+	uint32_t seen, changes;
+	uint16_t equal, equal_most, rises;
 	uint8_t is_counter, alone;
 	struct gaps gaps;
 	struct shape shape;
