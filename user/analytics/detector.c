@@ -51,15 +51,17 @@
 #define YOUNG 2016         /* values: a week of one every five minutes */
 #define STILL 0.5          /* steps: a series that moves by less from value to value ... */
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
-#define STUCK_LEAST 8      /* equal values in a row that are no news */
-#define STUCK_CHANGES 30   /* of the value, before runs of equal ones mean anything */
+#define RUN_LEAST 8        /* values in a row that are no news */
+#define RUNS_LEAST 30      /* before runs mean anything */
+#define CALM 0.4           /* recent deviations */
+#define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
 #define SEASON_TELLS 0.75    /* of the deviation from the slow level, the day's profile leaves less */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0  /* recent ones, likewise */
 #define ROUGH_JUMPS 11       /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
-#define NEVER UINT16_MAX
+#define NEVER ((1 << 14) - 1)
 #define SILENT_LEAST 5.0   /* intervals */
 #define SILENT_MOST 1e4    /* likewise */
 #define LATE_EXCESS_LEAST 0.25f /* the mean of few excesses is not sure; of exponential intervals it is 0.2 */
@@ -326,25 +328,42 @@ static void see_roughness(struct detector *d, struct look *l)
 	l->number[ASPECT_SMOOTHER] = (float)(1 / ratio);
 }
 
-/* If runs of equal values are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is
- * as improbable as exp(-k ln n / longest).  Its nats; it is news when the run has doubled. */
-static double stuck(struct detector *d, double value, bool *ret_news)
+/* If runs are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is as improbable as
+ * exp(-k ln n / longest).  Its nats; it is news when the run has doubled. */
+static double run_on(struct run *r, double n, bool *ret_news)
 {
-	*ret_news = false;
-	if (value != d->last) {
-		d->equal_most = MAX(d->equal_most, d->equal);
-		d->equal = 0;
-		d->changes += d->changes < UINT32_MAX;
-		return 0;
-	}
-	d->equal += d->equal < UINT16_MAX;
+	r->now += r->now < UINT16_MAX;
 
-	uint32_t longest = d->equal_most + STUCK_LEAST;
+	uint32_t longest = r->most + RUN_LEAST;
 
-	if (d->changes < STUCK_CHANGES || d->equal < 2 * longest)
+	*ret_news = r->now % longest == 0 && __builtin_popcount(r->now / longest) == 1;
+	return n >= RUNS_LEAST && r->now >= 2 * longest ? r->now * portable_ln(n) / longest : 0;
+}
+
+static void run_over(struct run *r)
+{
+	r->most = MAX(r->most, r->now);
+	r->now = 0;
+}
+
+static double see_equal(struct detector *d, double value, bool *ret_news)
+{
+	if (value == d->last)
+		return run_on(&d->equal, d->changes, ret_news);
+	run_over(&d->equal);
+	d->changes += d->changes < UINT16_MAX;
+	return 0;
+}
+
+/* Nearer to those before than values are wont to be: smoother, where that is no matter of the resolution. */
+static double see_calm(struct detector *d, const struct look *l, bool *ret_news)
+{
+	if (l->value == d->last)
 		return 0;
-	*ret_news = d->equal % longest == 0 && __builtin_popcount(d->equal / longest) == 1;
-	return d->equal * portable_ln(d->changes) / longest;
+	if (fabs(l->off) <= CALM * (double)d->deviation_fast && d->deviation_fast >= CALM_STEPS * d->step)
+		return run_on(&d->calm, l->n, ret_news);
+	run_over(&d->calm);
+	return 0;
 }
 
 static uint8_t week_of(int64_t time_ns)
@@ -673,8 +692,8 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 		d->fast = value;
 
 	struct look l;
-	bool longer;
-	double equal = P.stuck * stuck(d, value, &longer);
+	bool stuck = false, calm = false;
+	double equal = P.stuck * see_equal(d, value, &stuck);
 
 	look_at(&l, d, time_ns, value);
 
@@ -683,6 +702,9 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	shape_see(&d->shape, place, d->deviation_fast > 0 ? l.off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
 	ret->away = fabs(place) > 1;
 	ret->young = l.n < YOUNG;
+
+	double smooth = P.stuck * see_calm(d, &l, &calm), runs = MAX(equal, smooth);
+
 	expect(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
 	see_levels(d, &l);
@@ -702,15 +724,15 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	beyond *= warm;
 	if (evidence > 0)
 		tell_kind(d, &l, ret);
-	if (equal > evidence + beyond) {
-		tell(ret, DETECTOR_FLATLINE, 0);
+	if (runs > evidence + beyond) {
+		tell(ret, smooth > equal ? DETECTOR_VARIANCE : DETECTOR_FLATLINE, smooth > equal ? -1 : 0);
 		ret->lasts = true;
 	}
 	evidence = against_interval(d, evidence);
-	ret->unusual = score_of(evidence + MAX(beyond, equal));
+	ret->unusual = score_of(evidence + MAX(beyond, runs));
 	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
 	news = against_interval(d, warm * (news + far));
-	ret->score = score_of(through_gate(d, news) + MAX(beyond, longer ? equal : 0));
+	ret->score = score_of(through_gate(d, news) + MAX(beyond, stuck || calm ? runs : 0));
 }
 
 /* Usual intervals since the last value, where that is a gap. */

@@ -66,6 +66,11 @@ struct extremes {
 	float high_before, low_before;
 };
 
+/* Values in a row, now and at most so far. */
+struct run {
+	uint16_t now, most;
+};
+
 /* Long intervals that came twice within GAPS_WEEKS are usual: nights, weekends. */
 struct gaps {
 	uint8_t once_week, usual_week; /* of those, modulo 256 */
@@ -86,9 +91,10 @@ struct detector {
 	float high_short, low_short, high_week, low_week;
 	float day_mid, day_short, week_mid, week_short, cycle_mid;
 	float gate, gate_age;
-	uint32_t seen, changes;
-	uint16_t equal, equal_most, rises;
-	uint8_t is_counter, alone;
+	uint32_t seen;
+	uint16_t changes;
+	uint16_t rises : 14, is_counter : 1, alone : 1;
+	struct run equal, calm;
 	struct gaps gaps;
 	struct shape shape;
 	struct tails tails;

@@ -253,6 +253,16 @@ static void a_series_that_becomes_rougher_is_told(void)
 	CU_ASSERT(is_told(WHITE, rougher, 500, DETECTOR_VARIANCE));
 }
 
+static double smoother(double v, const struct generated *g, int i)
+{
+	return 50 + (v - 50) / 10;
+}
+
+static void a_series_that_becomes_smoother_is_told(void)
+{
+	CU_ASSERT(is_told(WHITE, smoother, 500, DETECTOR_VARIANCE));
+}
+
 static double stuck_at;
 
 static double stuck(double v, const struct generated *g, int i)
@@ -531,6 +541,7 @@ static void what_falls_by_less_than_half_is_no_counter(void)
 TESTS("kinds", T(a_spike_is_told), T(a_spike_is_told_after_a_far_greater_one), T(in_a_series_of_single_steps_a_spike_is_told),
       T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
       T(a_new_level_is_accepted_and_a_spike_from_it_found), T(a_drift_is_told), T(a_series_that_becomes_rougher_is_told),
+      T(a_series_that_becomes_smoother_is_told),
       T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_told), T(an_absent_peak_is_told),
       T(a_job_that_does_not_run_or_runs_at_another_hour_is_told),
       T(an_interval_that_changes_tenfold_is_told), T(silence_begins_when_the_rhythm_no_longer_allows_it),
