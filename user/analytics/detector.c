@@ -152,6 +152,8 @@ struct look {
 	double range[RANGES];
 	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
 	bool any;                             /* an aspect has evidence */
+	double equal, calm; /* units of evidence, of runs; one of them has doubled: */
+	bool longer;
 	bool back[TAILS];                     /* a level that the value is not farther out than: it was told when it went */
 };
 
@@ -328,6 +330,23 @@ static void see_roughness(struct detector *d, struct look *l)
 	l->number[ASPECT_SMOOTHER] = (float)(1 / ratio);
 }
 
+/* The day's profile is no help where it leaves as much as it explains. */
+static bool season_tells(const struct detector *d)
+{
+	return d->seen > LEARN_ALL && d->deviation_day < SEASON_TELLS * d->deviation_slow;
+}
+
+/* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
+static double place_of(const struct detector *d, const struct look *l)
+{
+	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
+	bool seasonal = season_tells(d) && !isnan(day);
+	double off = l->value - (seasonal ? (double)day : d->slow);
+	double usual = seasonal ? d->deviation_day + P.local * l->deviation : d->deviation_slow;
+
+	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
+}
+
 /* If runs are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is as improbable as
  * exp(-k ln n / longest).  Its nats; it is news when the run has doubled. */
 static double run_on(struct run *r, double n, bool *ret_news)
@@ -346,24 +365,34 @@ static void run_over(struct run *r)
 	r->now = 0;
 }
 
-static double see_equal(struct detector *d, double value, bool *ret_news)
+static void see_equal(struct detector *d, struct look *l)
 {
-	if (value == d->last)
-		return run_on(&d->equal, d->changes, ret_news);
+	if (l->value == d->last) {
+		l->equal = P.stuck * run_on(&d->equal, d->changes, &l->longer);
+		return;
+	}
 	run_over(&d->equal);
 	d->changes += d->changes < UINT16_MAX;
-	return 0;
 }
 
 /* Nearer to those before than values are wont to be: smoother, where that is no matter of the resolution. */
-static double see_calm(struct detector *d, const struct look *l, bool *ret_news)
+static void see_calm(struct detector *d, struct look *l)
 {
 	if (l->value == d->last)
-		return 0;
+		return;
 	if (fabs(l->off) <= CALM * (double)d->deviation_fast && d->deviation_fast >= CALM_STEPS * d->step)
-		return run_on(&d->calm, l->n, ret_news);
-	run_over(&d->calm);
-	return 0;
+		l->calm = P.stuck * run_on(&d->calm, l->n, &l->longer);
+	else
+		run_over(&d->calm);
+}
+
+static void see_shape(struct detector *d, const struct look *l, struct detection *ret)
+{
+	double place = place_of(d, l);
+
+	shape_see(&d->shape, place, d->deviation_fast > 0 ? l->off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
+	ret->away = fabs(place) > 1;
+	ret->young = l->n < YOUNG;
 }
 
 static uint8_t week_of(int64_t time_ns)
@@ -499,23 +528,6 @@ static double far_out(const struct look *l, double *ret_beyond)
 }
 
 /* ------------------------------------------------------------------ which kind it is */
-
-/* The day's profile is no help where it leaves as much as it explains. */
-static bool season_tells(const struct detector *d)
-{
-	return d->seen > LEARN_ALL && d->deviation_day < SEASON_TELLS * d->deviation_slow;
-}
-
-/* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
-static double place_of(const struct detector *d, const struct look *l)
-{
-	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
-	bool seasonal = season_tells(d) && !isnan(day);
-	double off = l->value - (seasonal ? (double)day : d->slow);
-	double usual = seasonal ? d->deviation_day + P.local * l->deviation : d->deviation_slow;
-
-	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
-}
 
 static bool is_within(const struct look *l, const float *bins, int n, double margin)
 {
@@ -656,7 +668,7 @@ static void first_value(struct detector *d, int64_t time_ns, double value, struc
 	ret->expected = ret->low = ret->high = value;
 }
 
-static void look_at(struct look *ret, const struct detector *d, int64_t time_ns, double value)
+static void look_begin(struct look *ret, const struct detector *d, int64_t time_ns, double value)
 {
 	ret->time_ns = time_ns;
 	ret->value = value;
@@ -678,61 +690,63 @@ static void look_at(struct look *ret, const struct detector *d, int64_t time_ns,
 	}
 	for (int r = 0; r < RANGES; r++)
 		ret->range[r] = 0;
+	ret->equal = ret->calm = 0;
+	ret->longer = false;
 	ret->way[ASPECT_ROUGHER] = 1;
 	ret->way[ASPECT_SMOOTHER] = -1;
+}
+
+/* Before anything is learned of the value. */
+static void look_at(struct detector *d, struct look *l, struct detection *ret)
+{
+	expect(d, l, ret);
+	see_shape(d, l, ret);
+	see_equal(d, l);
+	see_calm(d, l);
+	see_levels(d, l);
+	see_cycle(d, l);
+	see_roughness(d, l);
+	see_extremes(l, &d->all);
+	see_range(l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l->ready);
+	see_rhythm(d, l);
+}
+
+static void judge(struct detector *d, const struct look *l, struct detection *ret)
+{
+	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond, moment, news;
+	double far = far_out(l, &beyond), evidence = warm * (votes(l, &moment, &news) + far);
+
+	beyond *= warm;
+	if (evidence > 0)
+		tell_kind(d, l, ret);
+	if (runs > evidence + beyond) {
+		bool equal = runs == l->equal;
+
+		tell(ret, equal ? DETECTOR_FLATLINE : DETECTOR_VARIANCE, equal ? 0 : -1);
+		ret->lasts = true;
+	}
+	ret->unusual = score_of(against_interval(d, evidence) + MAX(beyond, runs));
+	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
+	ret->score = score_of(through_gate(d, against_interval(d, warm * (news + far))) + MAX(beyond, l->longer ? runs : 0));
 }
 
 static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)
 {
 	double value = number - d->base, step = fabs(value - d->last);
+	struct look l;
 
 	if (step > STEP_SMALLEST && (d->step == 0 || step < (double)d->step))
 		d->step = (float)step;
 	if ((double)(time_ns - d->last_ns) > GAP * d->interval && d->seen > LEARN_ALL)
 		d->fast = value;
-
-	struct look l;
-	bool stuck = false, calm = false;
-	double equal = P.stuck * see_equal(d, value, &stuck);
-
-	look_at(&l, d, time_ns, value);
-
-	double place = place_of(d, &l);
-
-	shape_see(&d->shape, place, d->deviation_fast > 0 ? l.off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
-	ret->away = fabs(place) > 1;
-	ret->young = l.n < YOUNG;
-
-	double smooth = P.stuck * see_calm(d, &l, &calm), runs = MAX(equal, smooth);
-
-	expect(d, &l, ret);
+	look_begin(&l, d, time_ns, value);
+	look_at(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
-	see_levels(d, &l);
-	see_cycle(d, &l);
-	see_roughness(d, &l);
-	see_extremes(&l, &d->all);
-	see_range(&l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l.ready);
-	see_rhythm(d, &l);
 	learn(d, &l);
 	if (!l.ready)
 		return;
 	l.any = learn_tails(d, &l);
-
-	double warm = MIN(l.n / P.warm, 1.0), beyond, far = far_out(&l, &beyond), moment, news;
-	double evidence = warm * (votes(&l, &moment, &news) + far);
-
-	beyond *= warm;
-	if (evidence > 0)
-		tell_kind(d, &l, ret);
-	if (runs > evidence + beyond) {
-		tell(ret, smooth > equal ? DETECTOR_VARIANCE : DETECTOR_FLATLINE, smooth > equal ? -1 : 0);
-		ret->lasts = true;
-	}
-	evidence = against_interval(d, evidence);
-	ret->unusual = score_of(evidence + MAX(beyond, runs));
-	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
-	news = against_interval(d, warm * (news + far));
-	ret->score = score_of(through_gate(d, news) + MAX(beyond, stuck || calm ? runs : 0));
+	judge(d, &l, ret);
 }
 
 /* Usual intervals since the last value, where that is a gap. */

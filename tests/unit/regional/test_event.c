@@ -193,6 +193,28 @@ static void a_further_metric_is_told_under_the_first_ones_onset_and_all_end_as_o
 }
 
 /* "u" becomes anomalous and is never sent again; the device goes on with "t". */
+static void a_spike_that_turns_out_to_last_is_told_again_as_what_it_is(void)
+{
+	struct story s = story_of("d0", 1000 * NS_PER_S);
+	struct reading r[20];
+	TOLD told;
+	RIG(EVENT FAST);
+
+	usual(&g, &s, 0, BEFORE, s.base_ns);
+	for (int i = 0; i < 20; i++)
+		r[i] = reading_of(&s, BEFORE + i, 500 + i % 3, 50);
+	publish(&g, &s, r, 20, r[19].timestamp_ns);
+	rig_open(&g);
+	rig_run(&g);
+	told_read(&g, &told);
+	CU_ASSERT_FATAL(told.n_notices >= 2);
+	CU_ASSERT_STRING_EQUAL(told.notices[0]->rule, "spike");
+	CU_ASSERT_STRING_EQUAL(told.notices[1]->rule, "level-shift");
+	CU_ASSERT(!told.notices[1]->cleared && told.notices[1]->direction == 1);
+	CU_ASSERT_EQUAL(told.notices[0]->onset_ns, r[0].timestamp_ns);
+	CU_ASSERT_EQUAL(told.notices[1]->onset_ns, r[0].timestamp_ns);
+}
+
 static void a_metric_that_is_not_sent_any_more_does_not_keep_the_event(void)
 {
 	struct story s = story_of("d0", 1000 * NS_PER_S);
@@ -448,7 +470,7 @@ static void after_a_restart_the_same_is_silent_and_nothing_is_told_twice(void)
 
 	rig_open(&g);
 	for (int round = 0; round < 5; round++) {
-		int at = round * (1000 + 7 * round);
+		int at = round * BEFORE + 600 * ((1 << round) - 1); /* gaps that are not alike: none is usual */
 
 		usual(&g, &s, at, at + BEFORE, s.base_ns + (at + BEFORE) * NS_PER_S);
 		tick(&g, &s, s.base_ns + (at + BEFORE) * NS_PER_S + 30 * NS_PER_S);
@@ -686,6 +708,7 @@ static void what_was_on_its_way_when_deltas_failed_is_sent_again(void)
 
 TESTS("regional-event", T(an_anomaly_of_two_metrics_is_one_event_with_shares),
       T(a_further_metric_is_told_under_the_first_ones_onset_and_all_end_as_one),
+      T(a_spike_that_turns_out_to_last_is_told_again_as_what_it_is),
       T(a_metric_that_is_not_sent_any_more_does_not_keep_the_event), T(of_many_metrics_the_largest_shares_are_told),
       T(a_line_of_region_alerts_says_it_all), T(a_device_is_silent_in_the_second_after_its_rhythm_allows),
       T(a_silent_device_that_is_heard_again_is_cleared_and_can_be_silent_again),
