@@ -138,6 +138,7 @@ _Static_assert(sizeof(struct detector) <= 1024, "a series costs at most 1 KiB");
 /* One value on its way through the detector. */
 struct look {
 	int64_t time_ns;
+	float *day;       /* what is usual at this time of the day */
 	double value;     /* less the first one */
 	double off;       /* value off the fast level */
 	double outlier;   /* so far off it is one */
@@ -271,11 +272,10 @@ static void see_week(struct detector *d, struct look *l, double off)
 
 static void see_day(struct detector *d, struct look *l)
 {
-	float *bin = &d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
 	double off = l->value;
 
-	if (!isnan(*bin)) {
-		off -= *bin;
+	if (!isnan(*l->day)) {
+		off -= *l->day;
 
 		double late = off - d->day_mid * P.season_follow;
 
@@ -287,7 +287,7 @@ static void see_day(struct detector *d, struct look *l)
 		see_level(l, ASPECT_SEASON_SHIFT, off, d->day_short);
 		see_week(d, l, off);
 	}
-	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+	season_learn(l->day, clipped(l, off), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
 }
 
 static void see_cycle(struct detector *d, struct look *l)
@@ -339,9 +339,8 @@ static bool season_tells(const struct detector *d)
 /* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
 static double place_of(const struct detector *d, const struct look *l)
 {
-	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
-	bool seasonal = season_tells(d) && !isnan(day);
-	double off = l->value - (seasonal ? (double)day : d->slow);
+	bool seasonal = season_tells(d) && !isnan(*l->day);
+	double off = l->value - (seasonal ? (double)*l->day : d->slow);
 	double usual = seasonal ? d->deviation_day + P.local * l->deviation : d->deviation_slow;
 
 	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
@@ -649,13 +648,12 @@ static double score_of(double evidence)
  * tail_share / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
-	float day = d->day[season_bin(l->time_ns, NS_PER_DAY, DAY_BINS)];
-	bool seasonal = !isnan(day) && season_tells(d) && d->deviation_day < d->deviation_fast;
+	bool seasonal = !isnan(*l->day) && season_tells(d) && d->deviation_day < d->deviation_fast;
 	double unit = (seasonal ? d->deviation_day : d->deviation_fast) + P.local * l->deviation;
 	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
 	double band = isnan(d->tails.u[a]) ? 0 : portable_exp(d->tails.u[a] + BAND_NATS * (double)d->tails.m[a]) * unit;
 
-	ret->expected = d->base + (seasonal ? day + d->day_mid * P.season_follow : d->fast);
+	ret->expected = d->base + (seasonal ? *l->day + d->day_mid * P.season_follow : d->fast);
 	ret->low = ret->expected - band;
 	ret->high = ret->expected + band;
 }
@@ -668,9 +666,10 @@ static void first_value(struct detector *d, int64_t time_ns, double value, struc
 	ret->expected = ret->low = ret->high = value;
 }
 
-static void look_begin(struct look *ret, const struct detector *d, int64_t time_ns, double value)
+static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, double value)
 {
 	ret->time_ns = time_ns;
+	ret->day = &d->day[season_bin(time_ns, NS_PER_DAY, DAY_BINS)];
 	ret->value = value;
 	ret->off = value - d->fast;
 	ret->n = d->seen;
