@@ -5,8 +5,9 @@
 #include "base/macros.h"
 
 /* Of rates.  To last takes a tenth of the rarity that it takes to begin: without it what is near the threshold would begin
- * and end with each value.  To begin without a score, which tells a story once, takes ten times as much. */
+ * and end with each value.  To begin without a score, which tells a story once, takes three times as much. */
 #define MARGIN 10.0
+#define RARER 3.0
 
 /* Whether R, of a measure that is 1 / (1 + R), is at most `times` what the threshold allows. */
 static bool is_within(const struct detection *found, double measure, double threshold, double times)
@@ -29,7 +30,7 @@ static enum anomaly_step look_for_one(struct anomaly *a, double threshold, int64
 	a->rest -= a->rest > 0;
 	if (is_within(found, found->score, threshold, 1))
 		return begin(a, time_ns, found->kind, found->direction, found->score);
-	if (a->rest == 0 && found->lasts && !found->young && is_within(found, found->unusual, threshold, 1 / MARGIN))
+	if (a->rest == 0 && found->lasts && !found->young && is_within(found, found->unusual, threshold, 1 / RARER))
 		return begin(a, time_ns, found->kind, found->direction, found->unusual);
 	return ANOMALY_NOTHING;
 }
@@ -49,10 +50,10 @@ static bool is_quiet(struct anomaly *a, double threshold, const struct detection
 /* The first values of what lasts are a spike, those of a drift a small step, and those of a flatline the calm before. */
 static bool is_renamed(const struct anomaly *a, double threshold, const struct detection *found)
 {
-	bool may_be = detector_kind_is_brief(a->kind) || found->kind == DETECTOR_FLATLINE ||
+	bool may_be = a->kind == DETECTOR_SPIKE || a->kind == DETECTOR_SEASONAL || found->kind == DETECTOR_FLATLINE ||
 		      (a->kind == DETECTOR_LEVEL_SHIFT && found->kind == DETECTOR_DRIFT && a->age < ANOMALY_DRIFT_VALUES);
 
-	return may_be && found->kind != a->kind && found->lasts && is_within(found, found->unusual, threshold, 1);
+	return may_be && found->kind != a->kind && found->lasts && is_within(found, found->unusual, threshold, MARGIN);
 }
 
 enum anomaly_step anomaly_update(struct anomaly *a, double threshold, int64_t time_ns, const struct detection *found)

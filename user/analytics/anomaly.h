@@ -2,7 +2,7 @@
  * seen for a while.
  *
  * A score tells a story once, and what comes slowly never has one that is high enough.  So what is found to last also
- * begins an event by being unusual, ten times as much so, when no event of late may have been the same story.
+ * begins an event by being unusual, three times as rare as that, when no event of late may have been the same story.
  *
  * What lasts often begins like what is brief: the first value of a new level is a spike.  The event is renamed when the
  * series has shown more.

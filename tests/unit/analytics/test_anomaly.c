@@ -118,7 +118,7 @@ static void a_spike_that_lasts_becomes_what_it_is_and_stays_one_event(void)
 	int64_t onset_ns = s.time_ns;
 
 	down.direction = 1;
-	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_LEVEL_SHIFT, 0, 0.49)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, found_of(DETECTOR_SEASONAL, 0, 0.6)), ANOMALY_NOTHING); /* of a moment, as it is */
 	CU_ASSERT_EQUAL(tell(&s, down), ANOMALY_RENAMED);
 	CU_ASSERT(s.a.active && s.a.onset_ns == onset_ns && s.a.kind == DETECTOR_LEVEL_SHIFT && s.a.direction == 1);
 	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_VARIANCE, 0, 0.6)), ANOMALY_NOTHING);
@@ -159,15 +159,15 @@ static void a_spike_is_not_over_while_values_have_not_returned(void)
 	CU_ASSERT_EQUAL(tell(&s, away), ANOMALY_CLEARED);
 }
 
-/* A tenth of the rate: R <= 0.1 is 1 / (1 + R) >= 1 / 1.1. */
+/* A third of the rate: R <= 1/3 is 1 / (1 + R) >= 0.75. */
 static void what_comes_slowly_begins_without_a_score(void)
 {
 	struct story s = { 0 };
 
 	CU_ASSERT_EQUAL(tell(&s, found_of(DETECTOR_SPIKE, 0, 0.99)), ANOMALY_NOTHING);
-	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 1 / 1.11)), ANOMALY_NOTHING);
-	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0.1, 1 / 1.09)), ANOMALY_RAISED);
-	CU_ASSERT(s.a.kind == DETECTOR_DRIFT && s.a.onset_ns == s.time_ns && s.a.worst == 1 / 1.09);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0, 0.74)), ANOMALY_NOTHING);
+	CU_ASSERT_EQUAL(tell(&s, lasting(DETECTOR_DRIFT, 0.1, 0.76)), ANOMALY_RAISED);
+	CU_ASSERT(s.a.kind == DETECTOR_DRIFT && s.a.onset_ns == s.time_ns && s.a.worst == 0.76);
 }
 
 static void after_it_there_is_rest_but_after_a_spike(void)

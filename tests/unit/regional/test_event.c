@@ -198,7 +198,7 @@ static void a_spike_that_turns_out_to_last_is_told_again_as_what_it_is(void)
 	struct story s = story_of("d0", 1000 * NS_PER_S);
 	struct reading r[20];
 	TOLD told;
-	RIG(EVENT FAST);
+	RIG(EVENT "regional:\n  false_alarms_per_week: 100\n  delta_interval: 100ms\n"); /* they come each second */
 
 	usual(&g, &s, 0, BEFORE, s.base_ns);
 	for (int i = 0; i < 20; i++)
