@@ -142,6 +142,9 @@ $(O)/gen/%.skel.h: $(O)/gen/%.o
 	$(call say,SKEL,$@)
 	$(Q)$(BPFTOOL) gen skeleton $< name $(subst .,_,$(notdir $*))_bpf > $@
 
+# Once for each value of each metric of each device.
+$(O)/obj/user/analytics/%.o: OPT = -O3 -g
+
 $(O)/obj/%.o: %.c | $(O)/.deps $(PROTO_GEN:%.c=%.h) $(SKELS)
 	$(call say,CC,$<)
 	$(Q)mkdir -p $(@D) && $(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -MMD -MP -c -o $@ $<

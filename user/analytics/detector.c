@@ -387,9 +387,9 @@ static void see_calm(struct detector *d, struct look *l)
 
 static void see_shape(struct detector *d, const struct look *l, struct detection *ret)
 {
-	double place = place_of(d, l);
+	double place = place_of(d, l), usual = MAX(JUMP_DEVIATIONS * (double)d->deviation_fast, ONE_STEP * d->step);
 
-	shape_see(&d->shape, place, d->deviation_fast > 0 ? l->off / (JUMP_DEVIATIONS * d->deviation_fast) : 0);
+	shape_see(&d->shape, place, usual > 0 ? l->off / usual : 0);
 	ret->away = fabs(place) > 1;
 	ret->young = l->n < YOUNG;
 }
