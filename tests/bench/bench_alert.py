@@ -56,10 +56,7 @@ class House:
         self.aggregator = daemons.aggregator(place, [self.region], clock="arrival", alerts={"webhook": [webhook.url]})
         everyone = self.region.gateway, self.region.regional, self.aggregator
         place.init_streams(*everyone)
-        for d in everyone:
-            d.start()
-        for d in everyone:
-            d.wait_ready()
+        place.start(*everyone)
 
     def folded(self):
         r = self.region.regional.stats()["readings_total"]

@@ -11,6 +11,7 @@
   detect_synthetic_recall                ten kinds of anomaly in six kinds of series, synthetic.py: share found
   detect_synthetic_false_alarms          the same, a week, worst of the six kinds
   detect_synthetic_kind                  the same, share of those found that are told as what they are
+  detect_clean_false_alarms              22 kinds of series without anomalies, clean.py: a week, mean of the kinds
   detect_ns, detect_bytes_per_series     CPU time of an update, size of the state
 
 The detector has one configuration; what is chosen on data here is said: NAB's and AIOPS' threshold, and the two-fold
@@ -40,6 +41,7 @@ except ImportError:
     os.execv(python, [str(python), *sys.argv])
 
 import aiops  # noqa: E402
+import clean  # noqa: E402
 import labelled  # noqa: E402
 import nab  # noqa: E402
 import synthetic  # noqa: E402
@@ -194,6 +196,16 @@ def bench_synthetic(core):
     say(synthetic.table(found, false, after, told))
 
 
+def bench_clean(core):
+    measured = clean.measure(core)
+    for which, (when, figures) in enumerate(zip(("first week", "after it"), clean.mean(measured))):
+        for i, rate in enumerate(clean.RATES):
+            worst = max(measured, key=lambda kind: measured[kind][which][i])
+            emit("detect_clean_false_alarms", f"setting {rate:g} a week, {when}", figures[i], "a week",
+                 f"most: {worst}, {measured[worst][which][i]:.2g}")
+    say(clean.table(measured))
+
+
 def bench_cost(core, series, what):
     one, turn, n = core.time(series)
     emit("detect_ns", "series after series", one, "ns/value", what)
@@ -218,6 +230,7 @@ def main():
             series += bench_aiops(core, build, folder / "aiops-dev")
     if "synthetic" in wanted:
         bench_synthetic(core)
+        bench_clean(core)
     if "cost" in wanted:
         made_up = [synthetic.Maker(kind, r).values()[:2] for kind in synthetic.SERIES for r in range(2)]
         bench_cost(core, series or made_up, f"{len(series)} recorded series" if series else "made-up series")

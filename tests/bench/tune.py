@@ -219,9 +219,9 @@ class Clean:
         counts = np.zeros(len(synthetic.RATES))
         for times, values in self.series:
             scores = tunable.scores(times, values)
-            densities = density_of(times)
+            density = density_of(times)
             for i, rate in enumerate(synthetic.RATES):
-                at = np.flatnonzero(scores >= 1 / (1 + rate / densities))
+                at = np.flatnonzero(scores >= 1 / (1 + rate / density))
                 counts[i] += np.count_nonzero(np.diff(at, prepend=-ONE_EVENT - 1) > ONE_EVENT)
         return counts
 

@@ -171,6 +171,13 @@ class Place:
         for d in daemons:
             sluice("streams", "init", d.config_file)
 
+    @staticmethod
+    def start(*daemons):
+        for d in daemons:
+            d.start()
+        for d in daemons:
+            d.wait_ready()
+
 
 class Region:
     """A gateway on a UDP port of the loopback and the regional daemon behind it."""

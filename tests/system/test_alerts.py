@@ -112,10 +112,7 @@ class Whole:
         self.alertmanager.start()
 
     def start(self, *which):
-        for d in which or self.daemons:
-            d.start()
-        for d in which or self.daemons:
-            d.wait_ready()
+        self.place.start(*(which or self.daemons))
 
     def folded(self):
         return self.region.regional.stats()["readings_total"]

@@ -56,10 +56,7 @@ def house(place, data, wire):
     place.aggregator = daemons.aggregator(place, [place.region])
     everyone = place.region.gateway, place.region.regional, place.aggregator
     place.init_streams(*everyone)
-    for d in everyone:
-        d.start()
-    for d in everyone:
-        d.wait_ready()
+    place.start(*everyone)
     return place
 
 

@@ -316,12 +316,13 @@ static int event_retell(struct book *b, struct event *e, const struct alert_sign
 	e->s.stale = stale;
 	e->matched = 0;
 	b->changes++;
-	if (e->fate == EVENT_PAST && !stale) {
+	if (e->fate == EVENT_PAST && !stale)
 		undecided_add(b, e);
-	}
-	if (e->fate == EVENT_MEMBER && s->score > e->alert->told->score)
+	if (e->fate != EVENT_MEMBER)
+		return 0;
+	if (s->score > e->alert->told->score)
 		e->alert->worse = e;
-	if (e->fate == EVENT_MEMBER && is_another_kind(e->alert, e))
+	if (is_another_kind(e->alert, e))
 		e->alert->renamed = e;
 	return 0;
 }

@@ -43,8 +43,8 @@ struct open_alert {
 	struct events members;
 	uint32_t n_lasting;        /* members that are not over */
 	struct moment quiet;       /* since when nothing happened, if none lasts */
-	const struct event *worse; /* a member that has become worse than what was told; or NULL */
-	const struct event *renamed; /* a member with the kind that all that last have now, and was not told; or NULL */
+	const struct event *worse;   /* a member that has become worse than what was told; or NULL */
+	const struct event *renamed; /* one of the kind that all that last have now, and that was not told; or NULL */
 	bool escalated;
 	struct draft *draft; /* the proposer's own: while a proposal is made */
 };

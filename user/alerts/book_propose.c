@@ -309,6 +309,14 @@ static int set_identity(alert_record *r, const struct draft *d)
 	return alert_id(r->rule, r->subject, r->metric, r->onset_ns, &r->alert_id);
 }
 
+static void set_kind(alert_record *r, const struct event *renamed)
+{
+	if (!renamed)
+		return;
+	r->kind = (char *)renamed->s.kind;
+	r->direction = renamed->s.direction;
+}
+
 static bool has_doubled(uint64_t before, uint64_t after)
 {
 	return before < after && (before == 0 || 63 - __builtin_clzll(after) > 63 - __builtin_clzll(before));
@@ -321,10 +329,6 @@ static void set_state(alert_record *r, const struct draft *d)
 	r->state = d->state;
 	if (d->state == ALERT_STATE(JOINED) && (a->renamed || has_doubled(a->told->devices, d->devices)))
 		r->state = ALERT_STATE(UPDATED);
-	if (a && a->renamed) {
-		r->kind = (char *)a->renamed->s.kind;
-		r->direction = a->renamed->s.direction;
-	}
 	if (d->state == ALERT_STATE(ESCALATED))
 		r->severity = (char *)severity_name(d->rule->escalate_to);
 	if (d->state == ALERT_STATE(CLEARED)) {
@@ -354,10 +358,12 @@ static int write_draft(struct book *b, const struct draft *d, book_append *appen
 	alert_record r = SLUICE__V1__ALERT_RECORD__INIT;
 	int result = 0;
 
-	if (d->alert)
+	if (d->alert) {
 		r = *d->alert->told;
-	else if (d->state != ALERT_STATE(DISMISSED))
+		set_kind(&r, d->alert->renamed);
+	} else if (d->state != ALERT_STATE(DISMISSED)) {
 		result = set_identity(&r, d);
+	}
 	if (result < 0)
 		return result;
 	if (d->state != ALERT_STATE(DISMISSED)) {

@@ -27,7 +27,8 @@ struct anomaly {
 	uint8_t active, quiet;
 	uint8_t kind; /* enum detector_kind */
 	int8_t direction;
-	uint8_t age, away, rest; /* values: since it began, up to 255; before the first that returned; left of ANOMALY_REST_VALUES */
+	/* Values: since it began, up to 255; before the first that returned; left of ANOMALY_REST_VALUES. */
+	uint8_t age, away, rest;
 };
 
 /* Renamed: it has another kind and direction now, and is the same event. */

@@ -55,10 +55,10 @@
 #define RUNS_LEAST 30      /* before runs mean anything */
 #define CALM 0.4           /* recent deviations */
 #define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
-#define SEASON_TELLS 0.75    /* of the deviation from the slow level, the day's profile leaves less */
+#define SEASON_TELLS 0.75  /* of the deviation from the slow level, the day's profile leaves less */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
-#define JUMP_DEVIATIONS 2.0  /* recent ones, likewise */
-#define ROUGH_JUMPS 11       /* of the last values; chance makes a third of that */
+#define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
+#define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
 #define NEVER ((1 << 14) - 1)
@@ -74,8 +74,8 @@
 #define OUTLIER 10         /* recent deviations and a usual one, off the fast level */
 #define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
-#define NOT_ABOVE 1.0005    /* times the floor: differences of decimals are no deviations */
-#define ABOVE 1.001
+#define AT_FLOOR 1.0005     /* times the floor, and less: what decimals' rounding leaves is no deviation */
+#define ABOVE_FLOOR 1.001   /* times the floor: the least that is one */
 #define FAR_RATIO 1e6       /* no deviation counts more than that */
 #define ONE_STEP (1 + 1e-5) /* differences of decimals are steps but for their rounding */
 
@@ -150,12 +150,12 @@ struct look {
 	double inverse;
 	bool ready;       /* tails are learned */
 	float number[TAILS], evidence[TAILS], record[TAILS];
+	bool any;                             /* an aspect has evidence */
+	bool back[TAILS];                     /* a level that the value is not farther out than: it was told when it went */
 	double range[RANGES];
 	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
-	bool any;                             /* an aspect has evidence */
-	double equal, calm; /* units of evidence, of runs; one of them has doubled: */
-	bool longer;
-	bool back[TAILS];                     /* a level that the value is not farther out than: it was told when it went */
+	double equal, calm;                   /* units of evidence, of runs */
+	bool longer;                          /* one of which has doubled */
 };
 
 void detector_init(struct detector *d)
@@ -202,24 +202,27 @@ static inline void see_level(struct look *l, enum detector_aspect a, double off,
 	l->back[a] = (off - level) * level < 0;
 }
 
-/* How far x is beyond a range, which then reaches to it. */
-static void see_range(struct look *l, enum range r, double value, float *high, float *low, bool counts)
+/* How far x is beyond a range. */
+static void see_beyond(struct look *l, enum range r, float x, float high, float low)
 {
-	float x = (float)value;
-	double beyond = x > *high ? (double)x - *high : x < *low ? (double)x - *low : 0;
+	double beyond = x > high ? (double)x - high : x < low ? (double)x - low : 0;
 
-	if (beyond == 0)
+	if (!l->ready || !(fabs(beyond) > l->step * ONE_STEP))
 		return;
-	if (counts && fabs(beyond) > l->step * ONE_STEP) {
-		l->range_way[r] = sign_of(beyond);
-		l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) /
-						      ((double)*high - *low + P.range_floor * l->deviation));
-	}
+	l->range_way[r] = sign_of(beyond);
+	l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
+}
+
+/* The same of a level's range, which then reaches to it. */
+static void see_range(struct look *l, enum range r, double level, float *high, float *low)
+{
+	float x = (float)level;
+
+	see_beyond(l, r, x, *high, *low);
 	*high = MAX(*high, x);
 	*low = MIN(*low, x);
 }
 
-/* Likewise, of the range of all but one value on each side. */
 static void see_extremes(struct look *l, struct extremes *e)
 {
 	float x = (float)l->value;
@@ -230,11 +233,8 @@ static void see_extremes(struct look *l, struct extremes *e)
 		e->low_before = e->second_low;
 	follow(&e->high_before, (double)e->second_high, P.gain_short);
 	follow(&e->low_before, (double)e->second_low, P.gain_short);
-	if (x > e->second_high || x < e->second_low) {
-		float high = e->high_before, low = e->low_before;
-
-		see_range(l, RANGE_ALL, l->value, &high, &low, l->ready);
-	}
+	if (x > e->second_high || x < e->second_low)
+		see_beyond(l, RANGE_ALL, x, e->high_before, e->low_before);
 	e->second_high = MAX(e->second_high, MIN(x, e->high));
 	e->second_low = MIN(e->second_low, MAX(x, e->low));
 	e->high = MAX(e->high, x);
@@ -250,9 +250,12 @@ static double clipped(const struct look *l, double off)
 
 /* ------------------------------------------------------------------ what the seasons say */
 
+/* So that a bin forgets by time, however many values it has each time. */
 static double gain_of_bin(const struct detector *d, const struct look *l, int64_t period_ns, double least)
 {
-	return gain_of(least, (double)((l->time_ns - d->first_ns) / period_ns)) * MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
+	double periods = (double)((l->time_ns - d->first_ns) / period_ns), share = MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
+
+	return gain_of(least, periods) * share;
 }
 
 static void see_week(struct detector *d, struct look *l, double off)
@@ -265,7 +268,7 @@ static void see_week(struct detector *d, struct look *l, double off)
 		follow(&d->week_short, off - l->excess, P.gain_short);
 		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
 		see_level(l, ASPECT_WEEK_SHIFT, off, d->week_short);
-		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week, l->ready);
+		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week);
 	}
 	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
 }
@@ -399,27 +402,36 @@ static uint8_t week_of(int64_t time_ns)
 	return (uint8_t)(time_ns / NS_PER_WEEK);
 }
 
-/* A gap that is no longer than usual ones, as they were remembered then; 0: none are. */
-static double usual_gap_ns(const struct gaps *g, int64_t time_ns)
+/* A gap of that week, if it still is; else 0. */
+static double remembered_ns(float gap_ns, uint8_t week, int64_t now_ns)
 {
-	return (uint8_t)(week_of(time_ns) - g->usual_week) <= GAPS_WEEKS ? GAPS_ALIKE * (double)g->usual_ns : 0;
+	return (uint8_t)(week_of(now_ns) - week) <= GAPS_WEEKS ? (double)gap_ns : 0;
+}
+
+/* What is longer is not usual; 0: no gap is. */
+static double usual_gap_ns(const struct gaps *g, int64_t now_ns)
+{
+	return GAPS_ALIKE * remembered_ns(g->usual_ns, g->usual_week, now_ns);
+}
+
+static bool are_alike(double a_ns, double b_ns)
+{
+	return a_ns <= GAPS_ALIKE * b_ns && b_ns <= GAPS_ALIKE * a_ns;
 }
 
 static void see_gap(struct gaps *g, int64_t time_ns, double gap_ns)
 {
-	uint8_t week = week_of(time_ns);
-	double once_ns = (uint8_t)(week - g->once_week) <= GAPS_WEEKS ? (double)g->once_ns : 0, usual_ns = usual_gap_ns(g, time_ns);
-
-	if (gap_ns <= usual_ns && gap_ns * GAPS_ALIKE >= (double)g->usual_ns)
-		g->usual_week = week;
-	if (gap_ns <= usual_ns)
+	if (gap_ns <= usual_gap_ns(g, time_ns)) {
+		if (are_alike(gap_ns, (double)g->usual_ns))
+			g->usual_week = week_of(time_ns);
 		return;
-	if (gap_ns <= GAPS_ALIKE * once_ns && gap_ns * GAPS_ALIKE >= once_ns) {
+	}
+	if (are_alike(gap_ns, remembered_ns(g->once_ns, g->once_week, time_ns))) {
 		g->usual_ns = (float)gap_ns;
-		g->usual_week = week;
+		g->usual_week = week_of(time_ns);
 	}
 	g->once_ns = (float)gap_ns;
-	g->once_week = week;
+	g->once_week = week_of(time_ns);
 }
 
 static void see_rhythm(struct detector *d, struct look *l)
@@ -437,7 +449,7 @@ static void see_rhythm(struct detector *d, struct look *l)
 	l->way[ASPECT_RHYTHM] = sign_of(d->interval - interval);
 	if (!usual) {
 		/* Above the floor: what was regular to the nanosecond is as sure as can be when it changes. */
-		l->number[ASPECT_RHYTHM] = (float)(P.tail_floor * ABOVE + MIN(ratio - 1, FAR_RATIO));
+		l->number[ASPECT_RHYTHM] = (float)(P.tail_floor * ABOVE_FLOOR + MIN(ratio - 1, FAR_RATIO));
 		l->number[TAIL_LATE] = (float)(P.tail_floor + MIN(MAX(interval / d->interval - 1, 0.0), FAR_RATIO));
 	}
 	if (gap)
@@ -469,7 +481,8 @@ static bool learn_tails(struct detector *d, struct look *l)
 	struct tails_gains gains = {
 		.q = (float)P.tail_share, .ln_q = (float)portable_ln(P.tail_share),
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
-		.floor = (float)(P.tail_floor * NOT_ABOVE), .ln_floor = (float)portable_ln(P.tail_floor), .m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
+		.floor = (float)(P.tail_floor * AT_FLOOR), .ln_floor = (float)portable_ln(P.tail_floor),
+		.m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
 	};
 
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
@@ -528,7 +541,7 @@ static double far_out(const struct look *l, double *ret_beyond)
 
 /* ------------------------------------------------------------------ which kind it is */
 
-static bool is_within(const struct look *l, const float *bins, int n, double margin)
+static bool is_in_profile(const struct look *l, const float *bins, int n, double margin)
 {
 	float low = INFINITY, high = -INFINITY;
 
@@ -544,8 +557,8 @@ static bool is_of_another_time(const struct detector *d, const struct look *l)
 {
 	double margin = 2 * PLACE_DEVIATIONS * (d->deviation_day + P.local * l->deviation);
 
-	return (season_tells(d) && is_within(l, d->day, DAY_BINS, margin)) ||
-	       (l->evidence[ASPECT_CYCLE] > 0 && is_within(l, d->cycle.bin, CYCLE_BINS, margin));
+	return (season_tells(d) && is_in_profile(l, d->day, DAY_BINS, margin)) ||
+	       (l->evidence[ASPECT_CYCLE] > 0 && is_in_profile(l, d->cycle.bin, CYCLE_BINS, margin));
 }
 
 /* What speaks loudest, by the weights of the vote. */
@@ -597,17 +610,19 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 
 	double of_level = MAX(nats[DETECTOR_LEVEL_SHIFT], nats[DETECTOR_DRIFT]);
 	double most = MAX(MAX(nats[DETECTOR_SPIKE], nats[DETECTOR_SEASONAL]), MAX(nats[DETECTOR_VARIANCE], of_level));
-	double off_season = MAX(nats[DETECTOR_SEASONAL],
-				(double)MAX(l->evidence[ASPECT_SEASON_SHIFT], l->evidence[ASPECT_WEEK_SHIFT]));
 	bool jump = nats[DETECTOR_SPIKE] > 0 && shape_jumps_now(&d->shape);
 	int8_t side = !jump && (of_level > 0 || ret->kind == DETECTOR_LEVEL_SHIFT) ? shape_side(&d->shape) : 0;
 
+	/* What goes on for a while is off the season by its level too; and a jump is a spike. */
+	bool off_season = nats[DETECTOR_SEASONAL] > 0 && (side != 0 || nats[DETECTOR_SPIKE] == 0);
+
+	off_season |= side != 0 && (l->evidence[ASPECT_SEASON_SHIFT] > 0 || l->evidence[ASPECT_WEEK_SHIFT] > 0);
 	if (nats[DETECTOR_RHYTHM] > most)
 		tell(ret, DETECTOR_RHYTHM, way[DETECTOR_RHYTHM]);
 	else if (most > 0 && nats[DETECTOR_VARIANCE] == most && way[DETECTOR_VARIANCE] < 0)
 		tell(ret, DETECTOR_VARIANCE, -1);
-	else if ((side != 0 ? off_season : nats[DETECTOR_SPIKE] == 0 ? nats[DETECTOR_SEASONAL] : 0) > 0 && is_of_another_time(d, l))
-		tell(ret, DETECTOR_SEASONAL, nats[DETECTOR_SEASONAL] > 0 ? way[DETECTOR_SEASONAL] : way[DETECTOR_LEVEL_SHIFT]);
+	else if (off_season && is_of_another_time(d, l))
+		tell(ret, DETECTOR_SEASONAL, way[nats[DETECTOR_SEASONAL] > 0 ? DETECTOR_SEASONAL : DETECTOR_LEVEL_SHIFT]);
 	else if (side != 0)
 		tell(ret, shape_is_gradual(&d->shape) ? DETECTOR_DRIFT : DETECTOR_LEVEL_SHIFT, side);
 	else if (nats[DETECTOR_VARIANCE] > 0 && shape_jumps(&d->shape) >= ROUGH_JUMPS)
@@ -616,7 +631,7 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 		tell(ret, DETECTOR_SPIKE, way[DETECTOR_SPIKE]);
 	else if (ret->kind != DETECTOR_RHYTHM && !(ret->kind == DETECTOR_VARIANCE && ret->direction < 0))
 		tell(ret, DETECTOR_SPIKE, l->way[ASPECT_NOW]); /* or what is left of one */
-	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : ret->kind != DETECTOR_SPIKE && ret->kind != DETECTOR_RHYTHM;
+	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : !detector_kind_is_brief(ret->kind);
 }
 
 /* The share of the last event's evidence that stands in the way of the next one: it opens with time. */
@@ -632,10 +647,10 @@ static double through_gate(struct detector *d, double evidence)
 	return MAX(evidence - P.gate * stands, 0.0);
 }
 
-/* A series of rarer values says less by chance: the same evidence counts for a little more. */
-static double against_interval(const struct detector *d, double evidence)
+/* Where there is evidence, a series of rarer values says less by chance, and the same counts for a little more. */
+static double adjusted(double evidence, double of_interval)
 {
-	return evidence == 0 ? 0 : MAX(evidence + P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS), 0.0);
+	return evidence == 0 ? 0 : MAX(evidence + of_interval, 0.0);
 }
 
 /* 1 / (1 + R), R = alarms in 2016 values. */
@@ -695,7 +710,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 	ret->way[ASPECT_SMOOTHER] = -1;
 }
 
-/* Before anything is learned of the value. */
+/* What is expected, and the shape, come before the value is learned by what follows. */
 static void look_at(struct detector *d, struct look *l, struct detection *ret)
 {
 	expect(d, l, ret);
@@ -706,7 +721,7 @@ static void look_at(struct detector *d, struct look *l, struct detection *ret)
 	see_cycle(d, l);
 	see_roughness(d, l);
 	see_extremes(l, &d->all);
-	see_range(l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short, l->ready);
+	see_range(l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short);
 	see_rhythm(d, l);
 }
 
@@ -714,6 +729,7 @@ static void judge(struct detector *d, const struct look *l, struct detection *re
 {
 	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond, moment, news;
 	double far = far_out(l, &beyond), evidence = warm * (votes(l, &moment, &news) + far);
+	double of_interval = evidence == 0 ? 0 : P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS);
 
 	beyond *= warm;
 	if (evidence > 0)
@@ -724,9 +740,10 @@ static void judge(struct detector *d, const struct look *l, struct detection *re
 		tell(ret, equal ? DETECTOR_FLATLINE : DETECTOR_VARIANCE, equal ? 0 : -1);
 		ret->lasts = true;
 	}
-	ret->unusual = score_of(against_interval(d, evidence) + MAX(beyond, runs));
-	ret->unusual_now = score_of(against_interval(d, warm * (moment + far)) + beyond);
-	ret->score = score_of(through_gate(d, against_interval(d, warm * (news + far))) + MAX(beyond, l->longer ? runs : 0));
+	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
+	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
+	news = through_gate(d, adjusted(warm * (news + far), of_interval));
+	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
 }
 
 static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)

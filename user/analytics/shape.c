@@ -55,6 +55,8 @@ bool shape_jumps_now(const struct shape *s)
 	return (s->jumps & 3) == 1;
 }
 
+#define MEANS_MOST (SHAPE_BLOCKS + 1) /* with the one that is growing */
+
 /* What the best line through (x, y) leaves of y, squared. */
 static double left_by_line(const double *x, const double *y, int n)
 {
@@ -72,9 +74,47 @@ static double left_by_line(const double *x, const double *y, int n)
 	return xx > 0 ? yy - xy * xy / xx : yy;
 }
 
+/* Of a constant level that becomes a ramp, wherever it begins. */
+static double left_by_ramp(const double *y, int n)
+{
+	double x[MEANS_MOST], least = INFINITY;
+
+	for (int from = 0; from < n - 1; from++) {
+		for (int i = 0; i < n; i++)
+			x[i] = MAX(i - from, 0);
+		least = fmin(least, left_by_line(x, y, n));
+	}
+	return least;
+}
+
+/* Of two levels.  The step falls into a block, whose mean is then anything between, and is left out. */
+static double left_by_step(const double *y, int n)
+{
+	double x[MEANS_MOST], others[MEANS_MOST], least = INFINITY;
+
+	for (int at = 0; at < n; at++) {
+		int m = 0;
+
+		for (int i = 0; i < n; i++)
+			if (i != at) {
+				others[m] = y[i];
+				x[m++] = i > at;
+			}
+		least = fmin(least, left_by_line(x, others, m));
+	}
+	return least;
+}
+
+static double left_by_nothing(const double *y, int n)
+{
+	static const double x[MEANS_MOST];
+
+	return left_by_line(x, y, n);
+}
+
 bool shape_is_gradual(const struct shape *s)
 {
-	double none[SHAPE_BLOCKS + 1] = { 0 }, others[SHAPE_BLOCKS + 1], y[SHAPE_BLOCKS + 1], step[SHAPE_BLOCKS + 1], ramp[SHAPE_BLOCKS + 1], by_step = INFINITY, by_ramp = INFINITY;
+	double y[MEANS_MOST];
 	int n = s->blocks;
 
 	for (int i = 0; i < n; i++)
@@ -83,21 +123,8 @@ bool shape_is_gradual(const struct shape *s)
 		y[n++] = (double)s->sum / s->n;
 	if (n < GRADUAL_LEAST)
 		return false;
-	for (int from = 0; from < n - 1; from++) {
-		for (int i = 0; i < n; i++)
-			ramp[i] = MAX(i - from, 0);
-		by_ramp = fmin(by_ramp, left_by_line(ramp, y, n));
-	}
-	/* A step falls into a block, whose mean is then anything between. */
-	for (int at = 0; at < n; at++) {
-		int m = 0;
 
-		for (int i = 0; i < n; i++)
-			if (i != at) {
-				others[m] = y[i];
-				step[m++] = i > at;
-			}
-		by_step = fmin(by_step, left_by_line(step, others, m));
-	}
-	return by_ramp < GRADUAL_SHARE * by_step && by_ramp < RAMP_SHARE * left_by_line(none, y, n);
+	double by_ramp = left_by_ramp(y, n);
+
+	return by_ramp < GRADUAL_SHARE * left_by_step(y, n) && by_ramp < RAMP_SHARE * left_by_nothing(y, n);
 }

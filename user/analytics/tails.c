@@ -81,7 +81,8 @@ bool tails_update(struct tails *t, const float numbers[TAILS], const struct tail
 		lanes x = ln(number);
 		masks here = number == number, first = here & (u != u), later = here & (u == u);
 		lanes excess = x - u;
-		masks beyond = later & (excess > nothing) & (number > all(g->floor)), record = later & (x > top), grown = n >= all(TAILS_YOUNG);
+		masks beyond = later & (excess > nothing) & (number > all(g->floor)), record = later & (x > top);
+		masks grown = n >= all(TAILS_YOUNG);
 
 		store(ret_evidence + i, choose(beyond & grown, excess / m - all(g->ln_q), nothing));
 		store(ret_record + i, choose(record & grown, x - top, nothing));

@@ -23,9 +23,10 @@ struct detect_out {
 	/* List: the newest alert while it is not over, without its duration. */
 	bool open;
 	int64_t onset_ns;
+	struct buf line;
+	/* Both: the newest alert as it began, but for what it has turned out to be; and its value. */
 	struct detection raised;
 	double value;
-	struct buf line;
 	/* Table: the next row ended a silence. */
 	bool after_gap;
 

@@ -1,8 +1,8 @@
 /* What the detectors of a device's metrics say, as one event of the device.
  *
  * It begins with the first metric whose anomaly begins, is told again, under the same onset, when another joins or what
- * was a spike turns out to last, and ends when none of them is anomalous any more.  What is told of it is what the metric says that has most to do with it:
- * how much a metric has to do with it is the evidence
+ * was a spike turns out to last, and ends when none of them is anomalous any more.  What is told of it is what the metric
+ * says that has most to do with it: how much a metric has to do with it is the evidence
  *
  *     e = log(1 + 1/R),     R = (1 - score) / score,
  *

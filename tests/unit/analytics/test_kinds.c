@@ -1,4 +1,5 @@
-/* Each kind of anomaly, where it is as textbooks have it: found in most of several series, and told as what it is where that is plain. */
+/* Each kind of anomaly, where it is as textbooks have it: found in most of several series, and told as what it is where
+ * that is plain. */
 #include "analytics/anomaly.h"
 #include "analytics/detector.h"
 #include "tests/unit/analytics/generated.h"
@@ -35,19 +36,57 @@ static void feed(struct watch *w, int64_t time_ns, double value)
 	}
 }
 
+/* Nothing is told so far. */
+static void forget(struct watch *w)
+{
+	memset(&w->a, 0, sizeof(w->a));
+	w->raised = false;
+	w->told = 0;
+}
+
+static void next(struct watch *w, struct generated *g, double change)
+{
+	double v = generated_next(g);
+
+	feed(w, g->time_ns, v + change);
+}
+
 /* A series that has gone on for so long, and of which nothing is told so far. */
 static void settle(struct watch *w, struct generated *g, int values)
 {
 	memset(w, 0, sizeof(*w));
 	detector_init(&w->d);
-	for (int i = 0; i < values; i++) {
-		double v = generated_next(g);
+	for (int i = 0; i < values; i++)
+		next(w, g, 0);
+	forget(w);
+}
 
-		feed(w, g->time_ns, v);
-	}
-	memset(&w->a, 0, sizeof(w->a));
-	w->raised = false;
-	w->told = 0;
+static bool is_told_as(const struct watch *w, enum detector_kind kind)
+{
+	return w->raised && (w->told & 1u << kind);
+}
+
+/* SERIES settled series of a kind, one after the other, each of a noise of its own. */
+struct rounds {
+	struct noise noise;
+	int round;
+	struct generated g;
+	struct watch w;
+};
+
+static struct rounds rounds_begin(void)
+{
+	return (struct rounds){ .noise = seeded() };
+}
+
+static bool next_round(struct rounds *r, enum series_kind series, int settled)
+{
+	if (r->round++ == SERIES)
+		return false;
+	r->g = generated_of(series, r->noise, INTERVAL_NS);
+	r->noise.state += 1000003;
+	settle(&r->w, &r->g, settled);
+	return true;
 }
 
 typedef double change_fn(double v, const struct generated *g, int i);
@@ -60,21 +99,16 @@ struct outcome {
 static struct outcome outcome_of(enum series_kind series, change_fn *change, int values, enum detector_kind kind)
 {
 	struct outcome o = { 0 };
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(series, n, INTERVAL_NS);
-
-		n.state += 1000003;
-		settle(&w, &g, BEFORE);
+	while (next_round(&r, series, BEFORE)) {
 		for (int i = 0; i < values; i++) {
-			double v = generated_next(&g);
+			double v = generated_next(&r.g);
 
-			feed(&w, g.time_ns, change(v, &g, i));
+			feed(&r.w, r.g.time_ns, change(v, &r.g, i));
 		}
-		o.found += w.raised;
-		o.told += w.raised && (w.told & 1u << kind);
+		o.found += r.w.raised;
+		o.told += is_told_as(&r.w, kind);
 	}
 	return o;
 }
@@ -112,26 +146,16 @@ static void a_spike_is_told(void)
 /* Neither the range nor what the day leaves learns it in full. */
 static void a_spike_is_told_after_a_far_greater_one(void)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int told = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
-
-		n.state += 1000003;
-		settle(&w, &g, A_DAY * 7);
-		for (int i = 0; i < 2; i++)
-			feed(&w, g.time_ns, generated_next(&g) + (i == 0 ? 1e6 : 0));
+	while (next_round(&r, WHITE, A_DAY * 7)) {
+		next(&r.w, &r.g, 1e6);
 		for (int i = 0; i < A_DAY * 2; i++)
-			feed(&w, g.time_ns, generated_next(&g));
-		memset(&w.a, 0, sizeof(w.a));
-		w.told = 0;
-
-		double v = generated_next(&g);
-
-		feed(&w, g.time_ns, v + 10 * DEVIATION);
-		told += w.told == 1u << DETECTOR_SPIKE;
+			next(&r.w, &r.g, 0);
+		forget(&r.w);
+		next(&r.w, &r.g, 10 * DEVIATION);
+		told += r.w.told == 1u << DETECTOR_SPIKE;
 	}
 	CU_ASSERT(told >= NEARLY_ALL);
 }
@@ -145,35 +169,24 @@ static void in_a_series_of_single_steps_a_spike_is_told(void)
 	detector_init(&w.d);
 	for (int i = 0; i < BEFORE; i++)
 		feed(&w, time_ns += INTERVAL_NS, i % 100 < 98 ? 21.3 : 21.4);
-	memset(&w.a, 0, sizeof(w.a));
-	w.raised = false;
-	w.told = 0;
+	forget(&w);
 	feed(&w, time_ns += INTERVAL_NS, 35);
 	CU_ASSERT(w.raised && w.told == 1u << DETECTOR_SPIKE && w.a.direction == 1);
 }
 
 static void a_spike_ends_at_once_and_has_its_side(void)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int ended = 0, sides = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
-		int side = round % 2 ? 1 : -1;
+	while (next_round(&r, WHITE, BEFORE)) {
+		int side = r.round % 2 ? 1 : -1;
 
-		n.state += 1000003;
-		settle(&w, &g, BEFORE);
-
-		double v = generated_next(&g);
-
-		feed(&w, g.time_ns, v + side * 20 * DEVIATION);
-		sides += w.raised && w.a.direction == side && w.found.expected > 40 && w.found.expected < 60;
-		for (int i = 0; i < 2 * ANOMALY_QUIET_VALUES; i++) {
-			v = generated_next(&g);
-			feed(&w, g.time_ns, v);
-		}
-		ended += !w.a.active;
+		next(&r.w, &r.g, side * 20 * DEVIATION);
+		sides += r.w.raised && r.w.a.direction == side && r.w.found.expected > 40 && r.w.found.expected < 60;
+		for (int i = 0; i < 2 * ANOMALY_QUIET_VALUES; i++)
+			next(&r.w, &r.g, 0);
+		ended += !r.w.a.active;
 	}
 	CU_ASSERT(ended >= NEARLY_ALL);
 	CU_ASSERT(sides >= NEARLY_ALL);
@@ -201,26 +214,20 @@ static void a_level_shift_is_told(void)
 /* It is told, and no event for ever. */
 static void a_new_level_is_accepted_and_a_spike_from_it_found(void)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int accepted = 0, found = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
+	while (next_round(&r, WHITE, BEFORE)) {
 		double v = 0;
 
-		n.state += 1000003;
-		settle(&w, &g, BEFORE);
 		for (int i = 0; i < 2 * BEFORE; i++) {
-			v = generated_next(&g) + 50 * DEVIATION;
-			feed(&w, g.time_ns, v);
+			v = generated_next(&r.g) + 50 * DEVIATION;
+			feed(&r.w, r.g.time_ns, v);
 		}
-		accepted += !w.a.active && fabs(w.found.expected - v) < 6 * DEVIATION;
-		memset(&w.a, 0, sizeof(w.a));
-		w.raised = false;
-		v = generated_next(&g) + 100 * DEVIATION;
-		feed(&w, g.time_ns, v);
-		found += w.raised;
+		accepted += !r.w.a.active && fabs(r.w.found.expected - v) < 6 * DEVIATION;
+		forget(&r.w);
+		next(&r.w, &r.g, 100 * DEVIATION);
+		found += r.w.raised;
 	}
 	CU_ASSERT(accepted >= NEARLY_ALL);
 	CU_ASSERT(found >= NEARLY_ALL);
@@ -307,24 +314,20 @@ static void an_absent_peak_is_told(void)
 /* A job of two hours each day, 20 deviations high; on the last day it runs at this hour, 24: not at all. */
 static int jobs_told(int hour)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int told = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
-
-		n.state += 1000003;
-		settle(&w, &g, 0);
+	while (next_round(&r, WHITE, 0)) {
 		for (int i = 0; i < BEFORE + A_DAY; i++) {
-			double v = 50 + (generated_next(&g) - 50) / DEVIATION;
-			int64_t into_the_day_ns = g.time_ns % NS_PER_DAY, from_ns = (i < BEFORE ? 12 : hour) * 60 * NS_PER_MIN;
+			double v = 50 + (generated_next(&r.g) - 50) / DEVIATION;
+			int64_t into_the_day_ns = r.g.time_ns % NS_PER_DAY, from_ns = (i < BEFORE ? 12 : hour) * 60 * NS_PER_MIN;
+			bool runs = into_the_day_ns >= from_ns && into_the_day_ns < from_ns + 120 * NS_PER_MIN;
 
 			if (i == BEFORE)
-				w.told = 0;
-			feed(&w, g.time_ns, into_the_day_ns >= from_ns && into_the_day_ns < from_ns + 120 * NS_PER_MIN ? v + 20 : v);
+				r.w.told = 0;
+			feed(&r.w, r.g.time_ns, runs ? v + 20 : v);
 		}
-		told += (w.told & 1u << DETECTOR_SEASONAL) != 0;
+		told += (r.w.told & 1u << DETECTOR_SEASONAL) != 0;
 	}
 	return told;
 }
@@ -340,18 +343,13 @@ static void a_job_that_does_not_run_or_runs_at_another_hour_is_told(void)
 /* After a while at the usual interval, at ten times or a tenth of it. */
 static int rhythms_told(enum series_kind series, int64_t interval_ns)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int told = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(series, n, INTERVAL_NS);
-
-		n.state += 1000003;
-		settle(&w, &g, BEFORE);
+	while (next_round(&r, series, BEFORE)) {
 		for (int i = 1; i <= 20; i++)
-			feed(&w, w.d.last_ns + interval_ns, generated_next(&g));
-		told += w.raised && (w.told & 1u << DETECTOR_RHYTHM);
+			feed(&r.w, r.w.d.last_ns + interval_ns, generated_next(&r.g));
+		told += is_told_as(&r.w, DETECTOR_RHYTHM);
 	}
 	return told;
 }
@@ -471,27 +469,20 @@ static void count_on(struct watch *w, struct generated *g, double a_value, int v
 
 static void a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is(void)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int quiet = 0, found = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
-
-		n.state += 1000003;
+	while (next_round(&r, WHITE, 0)) {
 		counter_at = 0;
-		settle(&w, &g, 0);
-		count_on(&w, &g, 1000, BEFORE, -1);
-		CU_ASSERT(w.d.is_counter);
-		memset(&w.a, 0, sizeof(w.a));
-		w.raised = false;
-		count_on(&w, &g, 1000, 5, 0);
-		CU_ASSERT(w.d.is_counter && w.found.expected > counter_at - 1000 && w.found.expected < counter_at + 1000);
-		quiet += !w.raised;
-		w.raised = false;
-		memset(&w.a, 0, sizeof(w.a));
-		count_on(&w, &g, 4000, 5, -1);
-		found += w.raised;
+		count_on(&r.w, &r.g, 1000, BEFORE, -1);
+		CU_ASSERT(r.w.d.is_counter);
+		forget(&r.w);
+		count_on(&r.w, &r.g, 1000, 5, 0);
+		CU_ASSERT(r.w.d.is_counter && r.w.found.expected > counter_at - 1000 && r.w.found.expected < counter_at + 1000);
+		quiet += !r.w.raised;
+		forget(&r.w);
+		count_on(&r.w, &r.g, 4000, 5, -1);
+		found += r.w.raised;
 	}
 	CU_ASSERT(quiet >= NEARLY_ALL);
 	CU_ASSERT(found >= NEARLY_ALL);
@@ -499,24 +490,18 @@ static void a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is(void)
 
 static void a_counter_that_was_not_read_for_an_hour_has_counted_on(void)
 {
-	struct noise n = seeded();
-	static struct watch w;
+	struct rounds r = rounds_begin();
 	int quiet = 0;
 
-	for (int round = 0; round < SERIES; round++) {
-		struct generated g = generated_of(WHITE, n, INTERVAL_NS);
-
-		n.state += 1000003;
+	while (next_round(&r, WHITE, 0)) {
 		counter_at = 0;
-		settle(&w, &g, 0);
-		count_on(&w, &g, 1000, BEFORE, -1);
-		memset(&w.a, 0, sizeof(w.a));
-		w.told = 0;
+		count_on(&r.w, &r.g, 1000, BEFORE, -1);
+		forget(&r.w);
 		counter_at += 12 * 1000;
-		g.time_ns += 60 * NS_PER_MIN;
-		count_on(&w, &g, 1000, 1, -1);
-		CU_ASSERT(w.found.low < counter_at && w.found.high > counter_at);
-		quiet += (w.told & ~(1u << DETECTOR_RHYTHM)) == 0; /* that it came late is another matter */
+		r.g.time_ns += 60 * NS_PER_MIN;
+		count_on(&r.w, &r.g, 1000, 1, -1);
+		CU_ASSERT(r.w.found.low < counter_at && r.w.found.high > counter_at);
+		quiet += (r.w.told & ~(1u << DETECTOR_RHYTHM)) == 0; /* that it came late is another matter */
 	}
 	CU_ASSERT(quiet >= NEARLY_ALL);
 }
@@ -537,12 +522,12 @@ static void what_falls_by_less_than_half_is_no_counter(void)
 	CU_ASSERT_FALSE(w.d.is_counter);
 }
 
-TESTS("kinds", T(a_spike_is_told), T(a_spike_is_told_after_a_far_greater_one), T(in_a_series_of_single_steps_a_spike_is_told),
-      T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
+TESTS("kinds", T(a_spike_is_told), T(a_spike_is_told_after_a_far_greater_one),
+      T(in_a_series_of_single_steps_a_spike_is_told), T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
       T(a_new_level_is_accepted_and_a_spike_from_it_found), T(a_drift_is_told), T(a_series_that_becomes_rougher_is_told),
-      T(a_series_that_becomes_smoother_is_told),
-      T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_told), T(an_absent_peak_is_told),
-      T(a_job_that_does_not_run_or_runs_at_another_hour_is_told),
+      T(a_series_that_becomes_smoother_is_told), T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_told),
+      T(an_absent_peak_is_told), T(a_job_that_does_not_run_or_runs_at_another_hour_is_told),
       T(an_interval_that_changes_tenfold_is_told), T(silence_begins_when_the_rhythm_no_longer_allows_it),
       T(gaps_that_come_again_and_again_are_usual), T(of_arrivals_by_chance_silence_is_rare_and_not_late),
-      T(a_counter_that_was_not_read_for_an_hour_has_counted_on), T(a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is), T(what_falls_by_less_than_half_is_no_counter))
+      T(a_counter_that_was_not_read_for_an_hour_has_counted_on),
+      T(a_counters_reset_is_no_anomaly_and_a_jump_of_its_rate_is), T(what_falls_by_less_than_half_is_no_counter))
