@@ -34,7 +34,8 @@
  * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
  * versions, and a score decides what is stored.
  *
- * Cost: below 1 KiB a series; most of the time goes into the tails, four at a time.
+ * Cost: below 1 KiB a series.  A quarter of the time goes into the tails, four at a time; a third of all values has evidence,
+ * and what that means another quarter.
  */
 #include "analytics/detector.h"
 
@@ -129,6 +130,11 @@ static const uint8_t kind_of_range[RANGES] = {
 
 #define P detector_p
 
+/* Unrolled: what is constant of an aspect is no table then. */
+#define EACH_ASPECT_IF(condition, a) \
+	if (condition) \
+		_Pragma("GCC unroll 16") for (int a = 0; a < DETECTOR_ASPECTS; a++)
+
 /* Of intervals that are longer than usual, for silence: nothing else is made of it. */
 #define TAIL_LATE DETECTOR_ASPECTS
 
@@ -145,15 +151,18 @@ struct look {
 	double excess;    /* of a gross one, which levels do not learn ... */
 	double learned;   /* ... value without that */
 	double n;         /* values before it */
+	double plain;     /* the gain of a plain average */
 	double step;      /* what is no news, of a series that hardly ever moves; or 0 */
 	double deviation; /* the series' usual one; 0: there is none yet */
 	double inverse;
 	bool ready;       /* tails are learned */
 	float number[TAILS], evidence[TAILS], record[TAILS];
-	bool any;                             /* an aspect has evidence */
-	bool back[TAILS];                     /* a level that the value is not farther out than: it was told when it went */
-	double range[RANGES];
-	int8_t way[TAILS], range_way[RANGES]; /* -1, 0, 1; where there is evidence */
+	bool any;              /* an aspect has evidence */
+	double loud[TAILS];    /* what an aspect's vote weighs, where any has */
+	bool back[TAILS];      /* a level that the value is not farther out than: it was told when it went */
+	double range[RANGES];  /* nats */
+	double loud_range[RANGES];
+	float way[TAILS], range_way[RANGES]; /* signed like the direction; where there is evidence */
 	double equal, calm;                   /* units of evidence, of runs */
 	bool longer;                          /* one of which has doubled */
 };
@@ -161,7 +170,7 @@ struct look {
 void detector_init(struct detector *d)
 {
 	memset(d, 0, sizeof(*d));
-	tails_init(&d->tails);
+	tails_init(&d->tails, (float)P.tail_first);
 	for (int i = 0; i < DAY_BINS; i++)
 		d->day[i] = NAN;
 	for (int i = 0; i < WEEK_BINS; i++)
@@ -171,12 +180,12 @@ void detector_init(struct detector *d)
 }
 
 /* A plain average until its gain is reached. */
-static inline double gain_of(double least, double n)
+static inline double gain_of(double least, const struct look *l)
 {
-	return n * least >= 1 ? least : MAX(1 / (n + 1), least);
+	return MAX(l->plain, least);
 }
 
-static inline int8_t sign_of(double x)
+static inline int8_t sign_of(float x)
 {
 	return (int8_t)((x > 0) - (x < 0));
 }
@@ -191,7 +200,7 @@ static inline void see(struct look *l, enum detector_aspect a, double off, doubl
 {
 	double number = MIN(MAX(fabs(off) - l->step, 0.0) * per, FAR_RATIO);
 
-	l->way[a] = number > P.tail_floor ? sign_of(off) : 0;
+	l->way[a] = (float)off;
 	l->number[a] = (float)(number + P.tail_floor);
 }
 
@@ -209,7 +218,7 @@ static void see_beyond(struct look *l, enum range r, float x, float high, float 
 
 	if (!l->ready || !(fabs(beyond) > l->step * ONE_STEP))
 		return;
-	l->range_way[r] = sign_of(beyond);
+	l->range_way[r] = (float)beyond;
 	l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
 }
 
@@ -255,7 +264,7 @@ static double gain_of_bin(const struct detector *d, const struct look *l, int64_
 {
 	double periods = (double)((l->time_ns - d->first_ns) / period_ns), share = MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
 
-	return gain_of(least, periods) * share;
+	return MAX(1 / (periods + 1), least) * share;
 }
 
 static void see_week(struct detector *d, struct look *l, double off)
@@ -284,7 +293,7 @@ static void see_day(struct detector *d, struct look *l)
 
 		see(l, ASPECT_SEASON, late, l->inverse);
 		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
-		follow(&d->deviation_day, fabs(late - l->excess), gain_of(P.gain_slow, l->n));
+		follow(&d->deviation_day, fabs(late - l->excess), gain_of(P.gain_slow, l));
 		follow(&d->day_mid, off - l->excess, P.gain_mid);
 		follow(&d->day_short, off - l->excess, P.gain_short);
 		see_level(l, ASPECT_SEASON_SHIFT, off, d->day_short);
@@ -316,15 +325,15 @@ static void see_levels(struct detector *d, struct look *l)
 	see(l, ASPECT_NOW, l->off, l->inverse);
 	see(l, ASPECT_NOW_LOCAL, l->off, 1 / (d->deviation_fast + P.local * l->deviation));
 	see_day(d, l);
-	d->shorter += gain_of(P.gain_short, l->n) * (l->learned - d->shorter);
-	d->mid += gain_of(P.gain_mid, l->n) * (l->learned - d->mid);
+	d->shorter += gain_of(P.gain_short, l) * (l->learned - d->shorter);
+	d->mid += gain_of(P.gain_mid, l) * (l->learned - d->mid);
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
 	see_level(l, ASPECT_DRIFT, l->value - d->longer, d->mid - d->longer);
 }
 
 static void see_roughness(struct detector *d, struct look *l)
 {
-	follow(&d->rough, fabs(l->learned - d->fast), gain_of(P.gain_rough, l->n));
+	follow(&d->rough, fabs(l->learned - d->fast), gain_of(P.gain_rough, l));
 	see(l, ASPECT_ROUGH, d->rough, l->inverse);
 
 	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
@@ -446,7 +455,7 @@ static void see_rhythm(struct detector *d, struct look *l)
 	bool gap = interval > SILENT_LEAST * d->interval, usual = gap && interval <= usual_gap_ns(&d->gaps, l->time_ns);
 	double ratio = MAX(interval, d->interval) / MIN(interval, d->interval);
 
-	l->way[ASPECT_RHYTHM] = sign_of(d->interval - interval);
+	l->way[ASPECT_RHYTHM] = (float)(d->interval - interval);
 	if (!usual) {
 		/* Above the floor: what was regular to the nanosecond is as sure as can be when it changes. */
 		l->number[ASPECT_RHYTHM] = (float)(P.tail_floor * ABOVE_FLOOR + MIN(ratio - 1, FAR_RATIO));
@@ -454,21 +463,21 @@ static void see_rhythm(struct detector *d, struct look *l)
 	}
 	if (gap)
 		see_gap(&d->gaps, l->time_ns, interval);
-	d->interval += gain_of(INTERVAL_GAIN, l->n) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
+	d->interval += gain_of(INTERVAL_GAIN, l) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
 }
 
 static void learn(struct detector *d, const struct look *l)
 {
 	double slow = clipped(l, l->value - d->slow);
 
-	follow(&d->deviation_fast, MIN(fabs(l->off), l->outlier), gain_of(P.gain_slow, l->n));
+	follow(&d->deviation_fast, MIN(fabs(l->off), l->outlier), gain_of(P.gain_slow, l));
 	/* One outlier is no level: it is followed when the next value is one as well. */
 	d->alone = fabs(l->off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
-		d->fast += gain_of(P.gain_fast, l->n) * l->off;
-	d->deviation_slow += gain_of(P.gain_slow, l->n) * (fabs(slow) - d->deviation_slow);
-	d->slow += gain_of(P.gain_slow, l->n) * slow;
-	d->longer += gain_of(P.gain_long, l->n) * (l->learned - d->longer);
+		d->fast += gain_of(P.gain_fast, l) * l->off;
+	d->deviation_slow += gain_of(P.gain_slow, l) * (fabs(slow) - d->deviation_slow);
+	d->slow += gain_of(P.gain_slow, l) * slow;
+	d->longer += gain_of(P.gain_long, l) * (l->learned - d->longer);
 	d->last = l->value;
 	d->last_ns = l->time_ns;
 	d->seen += d->seen < UINT32_MAX;
@@ -482,7 +491,7 @@ static bool learn_tails(struct detector *d, struct look *l)
 		.q = (float)P.tail_share, .ln_q = (float)portable_ln(P.tail_share),
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
 		.floor = (float)(P.tail_floor * AT_FLOOR), .ln_floor = (float)portable_ln(P.tail_floor),
-		.m_first = (float)P.tail_first, .most = (float)P.tail_most, .fade = (float)P.tail_fade,
+		.most = (float)P.tail_most, .fade = (float)P.tail_fade,
 	};
 
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
@@ -490,25 +499,28 @@ static bool learn_tails(struct detector *d, struct look *l)
 
 /* The evidence of all aspects together.  ret_moment: of those that look at this value alone; ret_news: without levels that
  * are on their way back. */
-static double votes(const struct look *l, double *ret_moment, double *ret_news)
+static double votes(struct look *l, double *ret_moment, double *ret_news)
 {
+	static const double news_of[] = { 1, 0 }; /* by whether it is on its way back */
 	double sum = 0, moment = 0, news = 0;
 
-	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
+	EACH_ASPECT_IF(l->any, a) {
 		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote);
 		double of_record = detector_record_weight[a] * MIN(l->record[a], P.vote);
 		double of_both = of_tail * of_tail + of_record * of_record;
 
+		l->loud[a] = MAX(of_tail, of_record);
 		sum += of_both;
-		news += l->back[a] ? 0 : of_both;
+		news += news_of[l->back[a]] * of_both;
 		moment += detector_kind_is_brief(kind_of_aspect[a]) ? of_both : 0;
 	}
 	for (int r = 0; r < RANGES; r++) {
-		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote);
+		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote), square = of_range * of_range;
 
-		sum += of_range * of_range;
-		news += of_range * of_range;
-		moment += detector_kind_is_brief(kind_of_range[r]) ? of_range * of_range : 0;
+		l->loud_range[r] = of_range;
+		sum += square;
+		news += square;
+		moment += detector_kind_is_brief(kind_of_range[r]) ? square : 0;
 	}
 	*ret_moment = sqrt(moment);
 	*ret_news = sqrt(news);
@@ -546,8 +558,8 @@ static bool is_in_profile(const struct look *l, const float *bins, int n, double
 	float low = INFINITY, high = -INFINITY;
 
 	for (int i = 0; i < n; i++) {
-		low = fminf(low, bins[i]); /* NaN is passed over */
-		high = fmaxf(high, bins[i]);
+		low = MIN(bins[i], low); /* NaN is passed over */
+		high = MAX(bins[i], high);
 	}
 	return l->value >= (double)low - margin && l->value <= (double)high + margin;
 }
@@ -566,25 +578,31 @@ static void tell_loudest(const struct look *l, struct detection *ret)
 {
 	double most = 0;
 
-	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++) {
-		double speaks = MAX(detector_weight[a] * MIN(l->evidence[a], P.vote),
-				    detector_record_weight[a] * MIN(l->record[a], P.vote));
-
-		if (speaks > most) {
-			most = speaks;
+	EACH_ASPECT_IF(l->any, a)
+		if (l->loud[a] > most) {
+			most = l->loud[a];
 			ret->kind = kind_of_aspect[a];
-			ret->direction = l->way[a];
+			ret->direction = sign_of(l->way[a]);
 		}
-	}
-	for (int r = 0; r < RANGES; r++) {
-		double speaks = detector_range_weight[r] * MIN(l->range[r], P.vote);
-
-		if (speaks > most) {
-			most = speaks;
+	for (int r = 0; r < RANGES; r++)
+		if (l->loud_range[r] > most) {
+			most = l->loud_range[r];
 			ret->kind = kind_of_range[r];
-			ret->direction = l->range_way[r];
+			ret->direction = sign_of(l->range_way[r]);
 		}
-	}
+}
+
+/* The direction of that kind's aspect with most evidence. */
+static int8_t way_of(const struct look *l, enum detector_kind kind)
+{
+	float most = 0, way = 0;
+
+	for (int a = 0; a < DETECTOR_ASPECTS; a++)
+		if (kind_of_aspect[a] == kind && l->evidence[a] > most) {
+			most = l->evidence[a];
+			way = l->way[a];
+		}
+	return sign_of(way);
 }
 
 static void tell(struct detection *ret, enum detector_kind kind, int8_t direction)
@@ -593,23 +611,25 @@ static void tell(struct detection *ret, enum detector_kind kind, int8_t directio
 	ret->direction = direction;
 }
 
+/* By more than makes no difference, which numbers have in them. */
+static bool is_off_level(const struct look *l)
+{
+	return l->number[ASPECT_NOW] > 2 * P.tail_floor;
+}
+
 /* Weights say how sure one is; which kind it is follows from what the series has looked like of late.  One cause speaks
  * in many aspects, so what explains the others comes first: a level that is elsewhere is off the day's profile as well,
  * and one spike makes a series rougher than before. */
 static void tell_kind(const struct detector *d, const struct look *l, struct detection *ret)
 {
-	double nats[DETECTOR_KINDS] = { 0 };
-	int8_t way[DETECTOR_KINDS] = { 0 };
+	float nats[DETECTOR_KINDS] = { 0 };
 
 	tell_loudest(l, ret);
-	for (int a = 0; l->any && a < DETECTOR_ASPECTS; a++)
-		if ((double)l->evidence[a] > nats[kind_of_aspect[a]]) {
-			nats[kind_of_aspect[a]] = (double)l->evidence[a];
-			way[kind_of_aspect[a]] = l->way[a];
-		}
+	EACH_ASPECT_IF(l->any, a)
+		nats[kind_of_aspect[a]] = MAX(l->evidence[a], nats[kind_of_aspect[a]]);
 
-	double of_level = MAX(nats[DETECTOR_LEVEL_SHIFT], nats[DETECTOR_DRIFT]);
-	double most = MAX(MAX(nats[DETECTOR_SPIKE], nats[DETECTOR_SEASONAL]), MAX(nats[DETECTOR_VARIANCE], of_level));
+	float of_level = MAX(nats[DETECTOR_LEVEL_SHIFT], nats[DETECTOR_DRIFT]);
+	float most = MAX(MAX(nats[DETECTOR_SPIKE], nats[DETECTOR_SEASONAL]), MAX(nats[DETECTOR_VARIANCE], of_level));
 	bool jump = nats[DETECTOR_SPIKE] > 0 && shape_jumps_now(&d->shape);
 	int8_t side = !jump && (of_level > 0 || ret->kind == DETECTOR_LEVEL_SHIFT) ? shape_side(&d->shape) : 0;
 
@@ -618,19 +638,19 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 
 	off_season |= side != 0 && (l->evidence[ASPECT_SEASON_SHIFT] > 0 || l->evidence[ASPECT_WEEK_SHIFT] > 0);
 	if (nats[DETECTOR_RHYTHM] > most)
-		tell(ret, DETECTOR_RHYTHM, way[DETECTOR_RHYTHM]);
-	else if (most > 0 && nats[DETECTOR_VARIANCE] == most && way[DETECTOR_VARIANCE] < 0)
+		tell(ret, DETECTOR_RHYTHM, way_of(l, DETECTOR_RHYTHM));
+	else if (most > 0 && nats[DETECTOR_VARIANCE] == most && way_of(l, DETECTOR_VARIANCE) < 0)
 		tell(ret, DETECTOR_VARIANCE, -1);
 	else if (off_season && is_of_another_time(d, l))
-		tell(ret, DETECTOR_SEASONAL, way[nats[DETECTOR_SEASONAL] > 0 ? DETECTOR_SEASONAL : DETECTOR_LEVEL_SHIFT]);
+		tell(ret, DETECTOR_SEASONAL, way_of(l, nats[DETECTOR_SEASONAL] > 0 ? DETECTOR_SEASONAL : DETECTOR_LEVEL_SHIFT));
 	else if (side != 0)
 		tell(ret, shape_is_gradual(&d->shape) ? DETECTOR_DRIFT : DETECTOR_LEVEL_SHIFT, side);
 	else if (nats[DETECTOR_VARIANCE] > 0 && shape_jumps(&d->shape) >= ROUGH_JUMPS)
 		tell(ret, DETECTOR_VARIANCE, 1);
 	else if (nats[DETECTOR_SPIKE] > 0)
-		tell(ret, DETECTOR_SPIKE, way[DETECTOR_SPIKE]);
+		tell(ret, DETECTOR_SPIKE, way_of(l, DETECTOR_SPIKE));
 	else if (ret->kind != DETECTOR_RHYTHM && !(ret->kind == DETECTOR_VARIANCE && ret->direction < 0))
-		tell(ret, DETECTOR_SPIKE, l->way[ASPECT_NOW]); /* or what is left of one */
+		tell(ret, DETECTOR_SPIKE, is_off_level(l) ? sign_of(l->way[ASPECT_NOW]) : 0); /* or what is left of one */
 	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : !detector_kind_is_brief(ret->kind);
 }
 
@@ -659,18 +679,16 @@ static double score_of(double evidence)
 	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-P.nats_a_unit * evidence)) : 0;
 }
 
-/* What is expected, and within which a value is usual: off by what a share of
- * tail_share / e^BAND_NATS exceeds. */
+/* What is expected, and within which a value is usual: off by what a share of tail_share / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
 	bool seasonal = !isnan(*l->day) && season_tells(d) && d->deviation_day < d->deviation_fast;
 	double unit = (seasonal ? d->deviation_day : d->deviation_fast) + P.local * l->deviation;
 	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
-	double band = isnan(d->tails.u[a]) ? 0 : portable_exp(d->tails.u[a] + BAND_NATS * (double)d->tails.m[a]) * unit;
 
 	ret->expected = d->base + (seasonal ? *l->day + d->day_mid * P.season_follow : d->fast);
-	ret->low = ret->expected - band;
-	ret->high = ret->expected + band;
+	ret->unit = isnan(d->tails.u[a]) ? 0 : unit;
+	ret->ln_units = d->tails.u[a] + BAND_NATS * (double)d->tails.m[a];
 }
 
 static void first_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
@@ -678,7 +696,7 @@ static void first_value(struct detector *d, int64_t time_ns, double value, struc
 	d->first_ns = d->last_ns = time_ns;
 	d->base = value; /* and all else, 0, is an offset from it */
 	d->seen = 1;
-	ret->expected = ret->low = ret->high = value;
+	ret->expected = value;
 }
 
 static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, double value)
@@ -688,6 +706,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 	ret->value = value;
 	ret->off = value - d->fast;
 	ret->n = d->seen;
+	ret->plain = 1 / (ret->n + 1);
 	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * ONE_STEP * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
@@ -725,7 +744,7 @@ static void look_at(struct detector *d, struct look *l, struct detection *ret)
 	see_rhythm(d, l);
 }
 
-static void judge(struct detector *d, const struct look *l, struct detection *ret)
+static void judge(struct detector *d, struct look *l, struct detection *ret)
 {
 	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond, moment, news;
 	double far = far_out(l, &beyond), evidence = warm * (votes(l, &moment, &news) + far);
@@ -802,16 +821,15 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 	must(isfinite(value));
 	time_ns = CLAMP(time_ns, -TIME_MAX_NS, TIME_MAX_NS);
 	*ret = (struct detection){ .expected = d->base + d->fast + (d->is_counter ? d->counted : 0) };
-	ret->low = ret->high = ret->expected;
 	if (d->seen > 0 && time_ns <= d->last_ns)
 		return;
 	value = CLAMP(value, -VALUE_MAX, VALUE_MAX);
 
-	double before = d->counted, gap = gap_of(d, time_ns), number = without_counter(d, value, gap);
+	double before = d->counted, gap = d->is_counter ? gap_of(d, time_ns) : 1, number = without_counter(d, value, gap);
 
 	if (isnan(number)) {
 		d->last_ns = time_ns;
-		ret->expected = ret->low = ret->high = value;
+		ret->expected = value;
 		return;
 	}
 	if (d->seen == 0)
@@ -820,12 +838,16 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 		next_value(d, time_ns, number, ret);
 	if (d->is_counter) {
 		ret->expected = before + gap * ret->expected;
-		ret->low = before + gap * ret->low;
-		ret->high = before + gap * ret->high;
+		ret->unit *= gap;
 	}
 }
 
 /* ------------------------------------------------------------------ for those who decide */
+
+double detector_band(const struct detection *found)
+{
+	return found->unit > 0 ? found->unit * portable_exp(found->ln_units) : 0;
+}
 
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)
 {

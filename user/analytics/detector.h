@@ -46,7 +46,8 @@ struct detection {
 	double score;   /* 0..1 */
 	double unusual, unusual_now; /* 0..1; the latter of this value alone, without what is slow to forget */
 	double density; /* values of the series a week, in 2016 */
-	double expected, low, high; /* what was expected before the value was seen, and the band of what is usual */
+	double expected;       /* before the value was seen */
+	double unit, ln_units; /* of the band around it, see detector_band() */
 	enum detector_kind kind;    /* of the score, or else of what is unusual */
 	int8_t direction;           /* -1 below what is usual, 1 above, 0 neither */
 	bool young;                 /* what a series does in the long run is not known yet */
@@ -120,6 +121,9 @@ static inline double detector_weekly(const struct detection *found, double score
 {
 	return score > 0 ? 1 / (1 + (1 - score) / score * found->density) : 0;
 }
+
+/* How far from what was expected a value is still usual, to either side. */
+double detector_band(const struct detection *found);
 
 /* Whether such an anomaly is one of single values, and not of what they have been for a while. */
 static inline bool detector_kind_is_brief(enum detector_kind kind)

@@ -57,64 +57,42 @@ bool shape_jumps_now(const struct shape *s)
 
 #define MEANS_MOST (SHAPE_BLOCKS + 1) /* with the one that is growing */
 
-/* What the best line through (x, y) leaves of y, squared. */
-static double left_by_line(const double *x, const double *y, int n)
+/* y: n means, whose sum is 0; yy: of their squares, what is left by a level that never changes.  Each of these tries every
+ * place at once: sums grow by one value from place to place. */
+
+/* What is left by a level that becomes a ramp of k values. */
+static double left_by_ramp(const double *y, int n, double yy)
 {
-	double mx = 0, my = 0, xx = 0, xy = 0, yy = 0;
+	double sum = 0, rising = 0, least = yy;
 
-	for (int i = 0; i < n; i++) {
-		mx += x[i] / n;
-		my += y[i] / n;
-	}
-	for (int i = 0; i < n; i++) {
-		xx += (x[i] - mx) * (x[i] - mx);
-		xy += (x[i] - mx) * (y[i] - my);
-		yy += (y[i] - my) * (y[i] - my);
-	}
-	return xx > 0 ? yy - xy * xy / xx : yy;
-}
+	for (int k = 1; k < n; k++) {
+		double x = k * (k + 1) / 2.0, xx = x * (2 * k + 1) / 3 - x * x / n; /* of 0, ..., 0, 1, ..., k */
 
-/* Of a constant level that becomes a ramp, wherever it begins. */
-static double left_by_ramp(const double *y, int n)
-{
-	double x[MEANS_MOST], least = INFINITY;
-
-	for (int from = 0; from < n - 1; from++) {
-		for (int i = 0; i < n; i++)
-			x[i] = MAX(i - from, 0);
-		least = fmin(least, left_by_line(x, y, n));
+		sum += y[n - k];
+		rising += sum; /* of y, times 0, ..., 0, 1, ..., k */
+		least = MIN(least, yy - rising * rising / xx);
 	}
 	return least;
 }
 
-/* Of two levels.  The step falls into a block, whose mean is then anything between, and is left out. */
-static double left_by_step(const double *y, int n)
+/* By two levels.  The step falls into a block, whose mean is then anything between, and is left out. */
+static double left_by_step(const double *y, int n, double yy)
 {
-	double x[MEANS_MOST], others[MEANS_MOST], least = INFINITY;
+	double before = 0, least = yy;
 
 	for (int at = 0; at < n; at++) {
-		int m = 0;
+		double after = -before - y[at];
+		double of_levels = before * before / MAX(at, 1) + after * after / MAX(n - 1 - at, 1);
 
-		for (int i = 0; i < n; i++)
-			if (i != at) {
-				others[m] = y[i];
-				x[m++] = i > at;
-			}
-		least = fmin(least, left_by_line(x, others, m));
+		least = MIN(least, yy - y[at] * y[at] - of_levels);
+		before += y[at];
 	}
 	return least;
-}
-
-static double left_by_nothing(const double *y, int n)
-{
-	static const double x[MEANS_MOST];
-
-	return left_by_line(x, y, n);
 }
 
 bool shape_is_gradual(const struct shape *s)
 {
-	double y[MEANS_MOST];
+	double y[MEANS_MOST], mean = 0, yy = 0;
 	int n = s->blocks;
 
 	for (int i = 0; i < n; i++)
@@ -123,8 +101,14 @@ bool shape_is_gradual(const struct shape *s)
 		y[n++] = (double)s->sum / s->n;
 	if (n < GRADUAL_LEAST)
 		return false;
+	for (int i = 0; i < n; i++)
+		mean += y[i] / n;
+	for (int i = 0; i < n; i++) {
+		y[i] -= mean;
+		yy += y[i] * y[i];
+	}
 
-	double by_ramp = left_by_ramp(y, n);
+	double by_ramp = left_by_ramp(y, n, yy);
 
-	return by_ramp < GRADUAL_SHARE * left_by_step(y, n) && by_ramp < RAMP_SHARE * left_by_nothing(y, n);
+	return by_ramp < RAMP_SHARE * yy && by_ramp < GRADUAL_SHARE * left_by_step(y, n, yy);
 }

@@ -5,7 +5,8 @@
 #include <string.h>
 
 #define M_LEAST 0.02f
-#define STEP_LEAST 0.05f /* of u, as if m were not smaller */
+#define STEP_LEAST 0.05f   /* of u, as if m were not smaller */
+#define LN_FROM 0x3f3504f4 /* the bits of 0.707, the least m in ln() */
 
 #define WIDTH 4
 typedef float lanes __attribute__((vector_size(4 * WIDTH)));
@@ -29,74 +30,102 @@ static inline void store(float *to, lanes x)
 	memcpy(to, &x, sizeof(x));
 }
 
-static inline lanes choose(masks where, lanes yes, lanes no)
+static inline lanes where(masks mask, lanes yes)
 {
-	return (lanes)((where & (masks)yes) | (~where & (masks)no));
+	return (lanes)(mask & (masks)yes);
 }
 
+static inline lanes choose(masks mask, lanes yes, lanes no)
+{
+	return (lanes)((mask & (masks)yes) | (~mask & (masks)no));
+}
+
+/* b where either is no number. */
 static inline lanes larger(lanes a, lanes b)
 {
+#ifdef __SSE__
+	return __builtin_ia32_maxps(a, b);
+#else
 	return choose(a > b, a, b);
+#endif
 }
 
 static inline lanes smaller(lanes a, lanes b)
 {
+#ifdef __SSE__
+	return __builtin_ia32_minps(a, b);
+#else
 	return choose(a < b, a, b);
+#endif
 }
 
 /* x = m 2^e with m in [0.707, 1.414), ln m = 2 atanh((m - 1) / (m + 1)): the first term left out is below 1e-7.  What
  * it makes of a NaN means nothing. */
 static inline lanes ln(lanes x)
 {
-	masks bits = (masks)x, e = (bits >> 23) - 127;
-	lanes m = (lanes)((bits & 0x7fffff) | 0x3f800000);
-	masks above = m > all(1.41421356f);
-
-	m = choose(above, m * all(0.5f), m);
-	e -= above; /* a true mask is -1 */
-
+	masks e = ((masks)x - LN_FROM) >> 23;
+	lanes m = (lanes)((masks)x - (e << 23));
 	lanes s = (m - all(1)) / (m + all(1)), s2 = s * s;
-	lanes whole = __builtin_convertvector(e, lanes);
 
-	return whole * all(0.693147181f) +
+	return __builtin_convertvector(e, lanes) * all(0.693147181f) +
 	       all(2) * s * (all(1) + s2 * (all(1 / 3.0f) + s2 * (all(0.2f) + s2 * all(1 / 7.0f))));
 }
 
-void tails_init(struct tails *t)
+void tails_init(struct tails *t, float m_first)
 {
 	memset(t, 0, sizeof(*t));
-	for (int i = 0; i < TAILS; i++)
+	for (int i = 0; i < TAILS; i++) {
 		t->u[i] = NAN;
+		t->m[i] = m_first;
+		t->top[i] = -INFINITY;
+	}
 }
 
+#define VECTORS (TAILS / WIDTH)
+
+/* In passes that are short enough for a processor to have several vectors under way. */
 bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
 		  float ret_record[TAILS])
 {
-	masks any = { 0 };
-	lanes nothing = all(0), q = all(g->q);
+	const lanes nothing = all(0), q = all(g->q), two_tails = all(2 / g->q), ln_q = all(g->ln_q), prior = all(g->prior);
+	const lanes floor = all(g->floor), ln_floor = all(g->ln_floor), up = all((1 - g->q) / g->q), most = all(g->most);
+	const lanes gain_u_least = all(g->gain_u), gain_m_least = all(g->gain_m), fade = all(g->fade);
+	masks any = { 0 }, beyond[VECTORS];
+	lanes x[VECTORS];
 
-	for (int i = 0; i < TAILS; i += WIDTH) {
-		lanes number = load(numbers + i), u = load(t->u + i), m = load(t->m + i), top = load(t->top + i);
-		lanes n = load(t->n + i);
-		lanes x = ln(number);
-		masks here = number == number, first = here & (u != u), later = here & (u == u);
-		lanes excess = x - u;
-		masks beyond = later & (excess > nothing) & (number > all(g->floor)), record = later & (x > top);
-		masks grown = n >= all(TAILS_YOUNG);
+	for (int v = 0; v < VECTORS; v++) {
+		lanes number = load(numbers + v * WIDTH);
 
-		store(ret_evidence + i, choose(beyond & grown, excess / m - all(g->ln_q), nothing));
-		store(ret_record + i, choose(record & grown, x - top, nothing));
-		any |= (beyond | record) & grown;
+		/* All bits set: no number, and larger than none. */
+		x[v] = (lanes)((masks)ln(number) | (number != number));
+		beyond[v] = number > floor;
+	}
+	for (int v = 0; v < VECTORS; v++) {
+		int i = v * WIDTH;
+		lanes u = load(t->u + i), m = load(t->m + i), top = load(t->top + i);
+		masks record = x[v] > top, grown = load(t->n + i) >= all(TAILS_YOUNG);
+		lanes excess = x[v] - u;
 
-		lanes gain_u = larger(all(1) / (n + all(2 / g->q)), all(g->gain_u));
-		lanes gain_m = larger(all(1) / (n * q + all(g->prior)), all(g->gain_m));
-		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond, all((1 - g->q) / g->q), all(-1));
-		lanes learned = m + gain_m * (smaller(excess, all(g->most) * m) - m);
+		beyond[v] &= excess > nothing;
+		store(ret_evidence + i, where(beyond[v] & grown, excess / m - ln_q));
+		store(ret_record + i, where(record & grown, x[v] - top));
+		any |= (beyond[v] | record) & grown;
+	}
+	for (int v = 0; v < VECTORS; v++) {
+		int i = v * WIDTH;
+		lanes u = load(t->u + i), m = load(t->m + i), top = load(t->top + i), n = load(t->n + i);
+		masks absent = x[v] != x[v], record = x[v] > top;
+		lanes excess = x[v] - u;
+		lanes gain_u = larger(all(1) / (n + two_tails), gain_u_least);
+		lanes gain_m = larger(all(1) / (n * q + prior), gain_m_least);
+		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond[v], up, all(-1));
+		lanes moved = larger(u + step, ln_floor), learned = m + gain_m * (smaller(excess, most * m) - m);
+		lanes faded = top - fade * (top - x[v]);
 
-		store(t->u + i, choose(first, x, choose(later, larger(u + step, all(g->ln_floor)), u)));
-		store(t->m + i, choose(first, all(g->m_first), choose(beyond, larger(learned, all(M_LEAST)), m)));
-		store(t->n + i, choose(here, smaller(n + all(1), all(TAILS_N_MOST)), n));
-		store(t->top + i, choose(first | record, x, choose(later, top - all(g->fade) * (top - x), top)));
+		store(t->u + i, choose(absent, u, choose(u != u, x[v], moved)));
+		store(t->m + i, choose(beyond[v], larger(learned, all(M_LEAST)), m));
+		store(t->n + i, smaller(n + where(~absent, all(1)), all(TAILS_N_MOST)));
+		store(t->top + i, choose(absent, top, choose(record, x[v], faded)));
 	}
 
 	int64_t halves[2];

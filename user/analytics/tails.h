@@ -40,13 +40,13 @@ struct tails_gains {
 	float floor, ln_floor;
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */
-	float m_first;
 	float most; /* mean excesses that one is learned with */
 	float fade; /* of a record, a number */
 };
 
-void tails_init(struct tails *t);
-/* numbers: at least the floor, which is positive and normal; finite, or NaN. Evidence and record of each, 0 where there is none;
- * whether there is any. */
+/* m_first: the first mean excess, logarithmic. */
+void tails_init(struct tails *t, float m_first);
+/* numbers: at least the floor, which is positive and normal; finite, or NaN.  Evidence and record of each, 0 where there is
+ * none; whether there is any. */
 bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
 		  float ret_record[TAILS]);

@@ -51,12 +51,14 @@ static void append_row(struct detect_out *o, const struct series_row *row, doubl
 
 static void append_band(struct detect_out *o, const struct detection *found)
 {
+	double band = detector_band(found);
+
 	buf_append_u8(&o->text, ',');
 	append_number(&o->text, found->expected);
 	buf_append_u8(&o->text, ',');
-	append_number(&o->text, found->low);
+	append_number(&o->text, found->expected - band);
 	buf_append_u8(&o->text, ',');
-	append_number(&o->text, found->high);
+	append_number(&o->text, found->expected + band);
 	buf_append_u8(&o->text, ',');
 }
 
@@ -100,13 +102,14 @@ static void open_alert(struct detect_out *o, int64_t onset_ns)
 static void write_alert(struct detect_out *o, int64_t onset_ns)
 {
 	const struct detection *found = &o->raised;
-	char band[64];
+	double band = detector_band(found);
+	char text[64];
 
-	snprintf(band, sizeof(band), "%.6g .. %.6g", found->low, found->high);
+	snprintf(text, sizeof(text), "%.6g .. %.6g", found->expected - band, found->expected + band);
 	buf_reset(&o->line);
 	detect_text_time(&o->line, onset_ns);
 	buf_printf(&o->line, "  %-11s  %-5s  %12.6g  %-25s  %.6f", detector_kind_name(found->kind),
-		   detect_text_direction(found), o->value, band, found->score);
+		   detect_text_direction(found), o->value, text, found->score);
 }
 
 /* When it is told at once, what it has become is a line of its own. */

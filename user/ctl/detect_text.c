@@ -103,16 +103,17 @@ static const char *what_is(const struct detection *found)
 /* Where the value lies in respect of the band. */
 static void append_place(struct buf *b, const struct detection *found, double value)
 {
-	double width = found->high - found->low, beyond = MAX(value - found->high, found->low - value);
+	double band = detector_band(found), width = 2 * band, beyond = fabs(value - found->expected) - band;
+	const char *side = value > found->expected ? "above it" : "below it";
 
-	buf_printf(b, "%.6g, where %.6g to %.6g was expected", value, found->low, found->high);
+	buf_printf(b, "%.6g, where %.6g to %.6g was expected", value, found->expected - band, found->expected + band);
 	if (beyond <= 0)
 		buf_append_str(b, " (inside that band: it is not the value alone)");
 	else if (width > 0 && beyond / width < 1e6)
-		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", value > found->high ? "above it" : "below it",
+		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", side,
 			   beyond, beyond / width);
 	else
-		buf_printf(b, " (%s by %.6g)", value > found->high ? "above it" : "below it", beyond);
+		buf_printf(b, " (%s by %.6g)", side, beyond);
 }
 
 void detect_text_why(struct buf *b, const struct detection *found, double value)

@@ -104,14 +104,15 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 	}
 
 	struct plot_point point = { time_ns, value };
+	double band = detector_band(found);
 	struct plot_column one = {
 		.values = 1,
 		.first = point,
 		.lowest = point,
 		.highest = point,
 		.newest = point,
-		.low = CLAMP(found->low, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
-		.high = CLAMP(found->high, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
+		.low = CLAMP(found->expected - band, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
+		.high = CLAMP(found->expected + band, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
 		.score = detector_weekly(found, found->score),
 		.active = a->active,
 	};
@@ -133,7 +134,12 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 void plot_silence(struct plot *p, int64_t now_ns)
 {
 	struct plot_column *c = column_of(p, p->to_ns);
-	struct detection found = { .score = 1, .kind = DETECTOR_SILENCE, .low = c->low, .high = c->high };
+	struct detection found = {
+		.score = 1,
+		.kind = DETECTOR_SILENCE,
+		.expected = (c->low + c->high) / 2,
+		.unit = (c->high - c->low) / 2,
+	};
 	struct plot_mark mark = { c->newest, found, 1 };
 
 	mark_merge(&c->mark, &mark);

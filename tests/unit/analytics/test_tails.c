@@ -7,12 +7,13 @@
 #include "tests/unit/harness.h"
 
 #define Q 0.02f
+#define M_FIRST 0.5f
 
 /* Plain averages, and excesses learned as they are; no number is as low as the floor. */
 static struct tails_gains gains_of(float least_u, float least_m)
 {
 	return (struct tails_gains){ .q = Q, .ln_q = logf(Q), .gain_u = least_u, .gain_m = least_m, .prior = 10,
-				     .m_first = 0.5f, .most = 50, .fade = 1e-4f, .ln_floor = -INFINITY };
+				     .most = 50, .fade = 1e-4f, .ln_floor = -INFINITY };
 }
 
 static struct tails_gains with_floor(struct tails_gains g, float floor)
@@ -54,7 +55,7 @@ static void model_update(struct model *t, float number, const struct tails_gains
 	float x = ln_of(number), excess = number > g->floor ? x - t->u : 0;
 
 	if (isnan(t->u)) {
-		*t = (struct model){ .u = x, .m = g->m_first, .top = x, .n = 1 };
+		*t = (struct model){ .u = x, .m = M_FIRST, .top = x, .n = 1 };
 		return;
 	}
 	if (t->n >= TAILS_YOUNG) {
@@ -84,9 +85,9 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 		g.most = round & 1 ? 4 : 50;
 		if (round & 2)
 			g = with_floor(g, 2);
-		tails_init(&t);
+		tails_init(&t, M_FIRST);
 		for (int i = 0; i < TAILS; i++)
-			model[i] = (struct model){ .u = NAN };
+			model[i] = (struct model){ .u = NAN, .m = M_FIRST, .top = -INFINITY };
 		for (int k = 0; k < 10000; k++) {
 			bool any = false, same = true;
 
@@ -118,7 +119,7 @@ static void converge(double draw(struct noise *n), const struct tails_gains *g, 
 	struct tails t;
 	float x[TAILS], evidence[TAILS], record[TAILS];
 
-	tails_init(&t);
+	tails_init(&t, M_FIRST);
 	for (int k = 0; k < numbers; k++) {
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)exp(draw(&n));
@@ -213,7 +214,7 @@ static void evidence_is_as_rare_as_it_says(void)
 	float x[TAILS], evidence[TAILS], record[TAILS];
 	long above[4] = { 0 }, numbers = 0;
 
-	tails_init(&t);
+	tails_init(&t, M_FIRST);
 	for (int k = 0; k < 60000; k++) {
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)exp(exponential(&n));
@@ -246,7 +247,7 @@ static void a_record_is_what_exceeds_all_before_it_and_fades(void)
 	float evidence, record;
 	struct tails t;
 
-	tails_init(&t);
+	tails_init(&t, M_FIRST);
 	for (int i = 0; i < TAILS_YOUNG; i++) {
 		feed(&t, &g, i == 3 ? 8 : 1, &evidence, &record);
 		CU_ASSERT(evidence == 0 && record == 0); /* too young */
@@ -274,7 +275,7 @@ static void of_what_hardly_ever_moves_a_move_is_no_more_than_rare(void)
 	float evidence = 0, record, most = 0;
 	struct tails t;
 
-	tails_init(&t);
+	tails_init(&t, M_FIRST);
 	for (int i = 1; i < 20000; i++) {
 		feed(&t, &g, i % 500 == 0 ? 1 : 0.01f, &evidence, &record);
 		if (i > 10000)
@@ -294,7 +295,7 @@ static void what_is_no_number_leaves_a_tail_alone(void)
 
 	for (int i = 0; i < TAILS; i++)
 		nothing[i] = NAN;
-	tails_init(&t);
+	tails_init(&t, M_FIRST);
 	before = t;
 	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence, record));
 	CU_ASSERT(!memcmp(&t, &before, sizeof(t)));
@@ -320,7 +321,7 @@ static void logarithms_are_those_of_libm_over_all_of_floats_range(void)
 	for (int k = 0; k < 10000; k++) {
 		struct tails t;
 
-		tails_init(&t);
+		tails_init(&t, M_FIRST);
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)ldexp(1 + uniform(&n), (int)(uniform(&n) * 253) - 126);
 		tails_update(&t, x, &g, evidence, record);

@@ -120,7 +120,7 @@ static struct plot *plot_of(uint64_t n, int64_t step_ns, double (*value)(uint64_
 	for (uint64_t i = 0; i < n; i++) {
 		double v = value(i);
 		bool alert = i % 1000 == 999;
-		struct detection found = { .density = 1, .score = alert ? 1 - 1 / (double)(i + 1) : 0.5, .expected = v, .low = v - 1, .high = v + 1,
+		struct detection found = { .density = 1, .score = alert ? 1 - 1 / (double)(i + 1) : 0.5, .expected = v, .unit = 1,
 					   .kind = DETECTOR_SPIKE, .direction = 1 };
 
 		struct anomaly a = { .onset_ns = START_NS + (int64_t)i * step_ns, .worst = found.score, .active = alert };
