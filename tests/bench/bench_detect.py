@@ -12,6 +12,8 @@
   detect_synthetic_false_alarms          the same, a week, worst of the six kinds
   detect_synthetic_kind                  the same, share of those found that are told as what they are
   detect_clean_false_alarms              22 kinds of series without anomalies, clean.py: a week, mean of the kinds
+  detect_crowded_f1                      short series with many anomalies, crowded.py, beside a z-score
+  detect_crowded_recall                  the same: alerts, share of the anomalies told
   detect_ns, detect_bytes_per_series     CPU time of an update, size of the state
 
 The detector has one configuration; what is chosen on data here is said: NAB's and AIOPS' threshold, and the two-fold
@@ -42,6 +44,7 @@ except ImportError:
 
 import aiops  # noqa: E402
 import clean  # noqa: E402
+import crowded  # noqa: E402
 import labelled  # noqa: E402
 import nab  # noqa: E402
 import synthetic  # noqa: E402
@@ -206,6 +209,16 @@ def bench_clean(core):
     say(clean.table(measured))
 
 
+def bench_crowded(core):
+    measured = crowded.measure(core)
+    (together, own), (z_together, z_own), alerts = measured["all"]
+    emit("detect_crowded_f1", "best threshold of all", together, "F1", f"a z-score has {z_together:.2f}")
+    emit("detect_crowded_f1", "mean of each series' own", own, "F1", f"a z-score has {z_own:.2f}")
+    for rate, (found, right) in zip(crowded.RATES, alerts):
+        emit("detect_crowded_recall", f"{rate:g} a week", found, "share", f"{100 * right:.0f} % of the alerts are of an anomaly")
+    say(crowded.table(measured))
+
+
 def bench_cost(core, series, what):
     one, turn, n = core.time(series)
     emit("detect_ns", "series after series", one, "ns/value", what)
@@ -231,6 +244,7 @@ def main():
     if "synthetic" in wanted:
         bench_synthetic(core)
         bench_clean(core)
+        bench_crowded(core)
     if "cost" in wanted:
         made_up = [synthetic.Maker(kind, r).values()[:2] for kind in synthetic.SERIES for r in range(2)]
         bench_cost(core, series or made_up, f"{len(series)} recorded series" if series else "made-up series")

@@ -7,7 +7,8 @@
  * until their gains are reached.
  *
  * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
- * evidence, in nats (tails.h).  So is a record: more than ever.
+ * evidence, in nats (tails.h).  So is a record: more than ever.  Aspects of single values have a larger tail than levels,
+ * which stay in theirs for a while.
  *
  * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect's evidence
  * counts up to `vote` nats only, little more than that it is in the tail at all, and aspects that agree count for more:
@@ -16,7 +17,8 @@
  * makes them, are evidence of their own kind.
  *
  * Gate.  An event is told once: evidence of votes must exceed most of that which was told last, less and less of it as
- * time goes, and a level that is on its way back was told when it went.  What is beyond all doubt passes.
+ * time goes, and sooner while nothing is unusual.  What is beyond all doubt passes.  A level that is on its way back was told
+ * when it went, and so was what a value returns from.
  *
  * Score.  R = alarms_at_zero * exp(-nats_a_unit * evidence) is how often series without anomalies have as much evidence
  * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
@@ -59,6 +61,8 @@
 #define SEASON_TELLS 0.75  /* of the deviation from the slow level, the day's profile leaves less */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
+#define AWAY 3.0           /* usual deviations, of the fast level off the slow one */
+#define RETURNED 0.8       /* of them, the value is off it */
 #define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
@@ -160,6 +164,7 @@ struct look {
 	bool any;              /* an aspect has evidence */
 	double loud[TAILS];    /* what an aspect's vote weighs, where any has */
 	bool back[TAILS];      /* a level that the value is not farther out than: it was told when it went */
+	bool returns;          /* the value does */
 	double range[RANGES];  /* nats */
 	double loud_range[RANGES];
 	float way[TAILS], range_way[RANGES]; /* signed like the direction; where there is evidence */
@@ -320,9 +325,19 @@ static void see_cycle(struct detector *d, struct look *l)
 
 /* ------------------------------------------------------------------ what the values say */
 
+/* The fast level was away, and the value is not: the jump back is no news. */
+static bool is_return(const struct detector *d, const struct look *l)
+{
+	double was_off = fabs(d->fast - d->slow);
+
+	return was_off > AWAY * l->deviation && fabs(l->value - d->slow) < RETURNED * was_off;
+}
+
 static void see_levels(struct detector *d, struct look *l)
 {
 	see(l, ASPECT_NOW, l->off, l->inverse);
+	l->returns = is_return(d, l);
+	l->back[ASPECT_NOW] = l->back[ASPECT_NOW_LOCAL] = l->returns;
 	see(l, ASPECT_NOW_LOCAL, l->off, 1 / (d->deviation_fast + P.local * l->deviation));
 	see_day(d, l);
 	d->shorter += gain_of(P.gain_short, l) * (l->learned - d->shorter);
@@ -488,12 +503,17 @@ static void learn(struct detector *d, const struct look *l)
 static bool learn_tails(struct detector *d, struct look *l)
 {
 	struct tails_gains gains = {
-		.q = (float)P.tail_share, .ln_q = (float)portable_ln(P.tail_share),
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
 		.floor = (float)(P.tail_floor * AT_FLOOR), .ln_floor = (float)portable_ln(P.tail_floor),
 		.most = (float)P.tail_most, .fade = (float)P.tail_fade,
 	};
 
+	_Pragma("GCC unroll 16") for (int a = 0; a < TAILS; a++) {
+		bool brief = a < DETECTOR_ASPECTS && detector_kind_is_brief(kind_of_aspect[a]);
+
+		gains.q[a] = (float)(brief ? P.tail_share_brief : P.tail_share);
+		gains.ln_q[a] = (float)portable_ln(brief ? P.tail_share_brief : P.tail_share);
+	}
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
 }
 
@@ -505,7 +525,8 @@ static double votes(struct look *l, double *ret_moment, double *ret_news)
 	double sum = 0, moment = 0, news = 0;
 
 	EACH_ASPECT_IF(l->any, a) {
-		double of_tail = detector_weight[a] * MIN(l->evidence[a], P.vote);
+		double vote = detector_kind_is_brief(kind_of_aspect[a]) ? P.vote_brief : P.vote;
+		double of_tail = detector_weight[a] * MIN(l->evidence[a], vote);
 		double of_record = detector_record_weight[a] * MIN(l->record[a], P.vote);
 		double of_both = of_tail * of_tail + of_record * of_record;
 
@@ -654,8 +675,9 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : !detector_kind_is_brief(ret->kind);
 }
 
-/* The share of the last event's evidence that stands in the way of the next one: it opens with time. */
-static double through_gate(struct detector *d, double evidence)
+/* The share of the last event's evidence that stands in the way of the next one: it opens with time, and faster while all
+ * is quiet. */
+static double through_gate(struct detector *d, double evidence, bool quiet)
 {
 	double age = d->gate_age / P.gate_values, stands = age < 1 ? d->gate * (1 - age * age) : 0;
 
@@ -663,7 +685,7 @@ static double through_gate(struct detector *d, double evidence)
 		d->gate = (float)evidence;
 		d->gate_age = 0;
 	}
-	d->gate_age++;
+	d->gate_age += quiet ? (float)P.gate_quiet : 1;
 	return MAX(evidence - P.gate * stands, 0.0);
 }
 
@@ -761,7 +783,9 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
 	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
-	news = through_gate(d, adjusted(warm * (news + far), of_interval));
+	if (l->returns)
+		far = beyond = 0;
+	news = through_gate(d, adjusted(warm * (news + far), of_interval), evidence == 0);
 	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
 }
 

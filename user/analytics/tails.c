@@ -87,8 +87,7 @@ void tails_init(struct tails *t, float m_first)
 bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
 		  float ret_record[TAILS])
 {
-	const lanes nothing = all(0), q = all(g->q), two_tails = all(2 / g->q), ln_q = all(g->ln_q), prior = all(g->prior);
-	const lanes floor = all(g->floor), ln_floor = all(g->ln_floor), up = all((1 - g->q) / g->q), most = all(g->most);
+	const lanes nothing = all(0), floor = all(g->floor), ln_floor = all(g->ln_floor), prior = all(g->prior), most = all(g->most);
 	const lanes gain_u_least = all(g->gain_u), gain_m_least = all(g->gain_m), fade = all(g->fade);
 	masks any = { 0 }, beyond[VECTORS];
 	lanes x[VECTORS];
@@ -107,16 +106,17 @@ bool tails_update(struct tails *t, const float numbers[TAILS], const struct tail
 		lanes excess = x[v] - u;
 
 		beyond[v] &= excess > nothing;
-		store(ret_evidence + i, where(beyond[v] & grown, excess / m - ln_q));
+		store(ret_evidence + i, where(beyond[v] & grown, excess / m - load(g->ln_q + i)));
 		store(ret_record + i, where(record & grown, x[v] - top));
 		any |= (beyond[v] | record) & grown;
 	}
 	for (int v = 0; v < VECTORS; v++) {
 		int i = v * WIDTH;
 		lanes u = load(t->u + i), m = load(t->m + i), top = load(t->top + i), n = load(t->n + i);
+		lanes q = load(g->q + i), up = (all(1) - q) / q;
 		masks absent = x[v] != x[v], record = x[v] > top;
 		lanes excess = x[v] - u;
-		lanes gain_u = larger(all(1) / (n + two_tails), gain_u_least);
+		lanes gain_u = larger(all(1) / (n + all(2) / q), gain_u_least);
 		lanes gain_m = larger(all(1) / (n * q + prior), gain_m_least);
 		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond[v], up, all(-1));
 		lanes moved = larger(u + step, ln_floor), learned = m + gain_m * (smaller(excess, most * m) - m);

@@ -36,7 +36,7 @@ struct tails {
 #define TAILS_N_MOST 1e6f
 
 struct tails_gains {
-	float q, ln_q;
+	float q[TAILS], ln_q[TAILS];
 	float floor, ln_floor;
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */

@@ -141,6 +141,28 @@ static bool is_mostly_told(enum series_kind series, change_fn *change, int value
 
 /* ------------------------------------------------------------------ values */
 
+#define EXCURSION 12
+
+/* It was told when it began. */
+static void the_end_of_an_excursion_is_no_news(void)
+{
+	struct rounds r = rounds_begin();
+	int told = 0, told_again = 0;
+
+	while (next_round(&r, WHITE, BEFORE)) {
+		for (int i = 0; i < EXCURSION; i++) {
+			next(&r.w, &r.g, 12 * DEVIATION);
+			told += i == 0 && detector_weekly(&r.w.found, r.w.found.score) >= THRESHOLD;
+		}
+		for (int i = 0; i < EXCURSION; i++) {
+			next(&r.w, &r.g, 0);
+			told_again += r.w.found.score > detector_threshold(100);
+		}
+	}
+	CU_ASSERT(told >= NEARLY_ALL);
+	CU_ASSERT_EQUAL(told_again, 0);
+}
+
 static double spiked(double v, const struct generated *g, int i)
 {
 	return i == 0 ? v + 20 * DEVIATION : v;
@@ -533,7 +555,8 @@ static void what_falls_by_less_than_half_is_no_counter(void)
 	CU_ASSERT_FALSE(w.d.is_counter);
 }
 
-TESTS("kinds", T(a_spike_is_told), T(a_spike_is_told_after_a_far_greater_one),
+TESTS("kinds", T(a_spike_is_told), T(the_end_of_an_excursion_is_no_news),
+      T(a_spike_is_told_after_a_far_greater_one),
       T(in_a_series_of_single_steps_a_spike_is_told), T(a_spike_ends_at_once_and_has_its_side), T(a_level_shift_is_told),
       T(a_new_level_is_accepted_and_a_spike_from_it_found), T(a_drift_is_told), T(a_series_that_becomes_rougher_is_told),
       T(a_series_that_becomes_smoother_is_told), T(a_stuck_series_is_told), T(a_day_at_the_wrong_hour_is_told),
