@@ -510,9 +510,9 @@ static bool learn_tails(struct detector *d, struct look *l)
 
 	_Pragma("GCC unroll 16") for (int a = 0; a < TAILS; a++) {
 		bool brief = a < DETECTOR_ASPECTS && detector_kind_is_brief(kind_of_aspect[a]);
+		double q = brief ? P.tail_share_brief : P.tail_share;
 
-		gains.q[a] = (float)(brief ? P.tail_share_brief : P.tail_share);
-		gains.ln_q[a] = (float)portable_ln(brief ? P.tail_share_brief : P.tail_share);
+		tails_share(&gains, a, (float)q, (float)portable_ln(q));
 	}
 	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
 }

@@ -113,12 +113,11 @@ bool tails_update(struct tails *t, const float numbers[TAILS], const struct tail
 	for (int v = 0; v < VECTORS; v++) {
 		int i = v * WIDTH;
 		lanes u = load(t->u + i), m = load(t->m + i), top = load(t->top + i), n = load(t->n + i);
-		lanes q = load(g->q + i), up = (all(1) - q) / q;
 		masks absent = x[v] != x[v], record = x[v] > top;
 		lanes excess = x[v] - u;
-		lanes gain_u = larger(all(1) / (n + all(2) / q), gain_u_least);
-		lanes gain_m = larger(all(1) / (n * q + prior), gain_m_least);
-		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond[v], up, all(-1));
+		lanes gain_u = larger(all(1) / (n + load(g->two_by_q + i)), gain_u_least);
+		lanes gain_m = larger(all(1) / (n * load(g->q + i) + prior), gain_m_least);
+		lanes step = larger(m, all(STEP_LEAST)) * gain_u * choose(beyond[v], load(g->odds + i), all(-1));
 		lanes moved = larger(u + step, ln_floor), learned = m + gain_m * (smaller(excess, most * m) - m);
 		lanes faded = top - fade * (top - x[v]);
 

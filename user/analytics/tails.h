@@ -36,13 +36,22 @@ struct tails {
 #define TAILS_N_MOST 1e6f
 
 struct tails_gains {
-	float q[TAILS], ln_q[TAILS];
+	float q[TAILS], ln_q[TAILS], odds[TAILS], two_by_q[TAILS]; /* see tails_share() */
 	float floor, ln_floor;
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */
 	float most; /* mean excesses that one is learned with */
 	float fade; /* of a record, a number */
 };
+
+/* q: the share of the numbers that are in tail i. */
+static inline void tails_share(struct tails_gains *g, int i, float q, float ln_q)
+{
+	g->q[i] = q;
+	g->ln_q[i] = ln_q;
+	g->odds[i] = (1 - q) / q;
+	g->two_by_q[i] = 2 / q;
+}
 
 /* m_first: the first mean excess, logarithmic. */
 void tails_init(struct tails *t, float m_first);

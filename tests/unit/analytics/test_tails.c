@@ -11,8 +11,7 @@
 
 static struct tails_gains with_share(struct tails_gains g, int i, float q)
 {
-	g.q[i] = q;
-	g.ln_q[i] = logf(q);
+	tails_share(&g, i, q, logf(q));
 	return g;
 }
 
