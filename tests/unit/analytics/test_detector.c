@@ -380,6 +380,37 @@ static void a_spike_hardly_moves_what_is_expected(void)
 	}
 }
 
+#define QUIET 150 /* values: fewer than the gate's 189, and more than it takes while nothing is unusual */
+
+/* Whether all of the evidence of a spike is news, so long after another one. */
+static bool is_all_news(struct detector d, int64_t time_ns, int after)
+{
+	struct detection found;
+
+	for (int i = 0; i < after; i++)
+		detector_update(&d, time_ns += INTERVAL_NS, 20 + 0.15 * (i * 7 % 11 - 5), &found);
+	detector_update(&d, time_ns + INTERVAL_NS, 20 + 30, &found);
+	CU_ASSERT(found.unusual > 0.9);
+	return found.score == found.unusual;
+}
+
+static void what_was_told_stands_in_the_way_for_a_while(void)
+{
+	struct noise n = seeded();
+	struct detector d;
+	struct detection found;
+	int64_t time_ns = 0;
+
+	detector_init(&d);
+	for (int i = 0; i < 3000; i++)
+		detector_update(&d, time_ns += INTERVAL_NS, 20 + 0.5 * gaussian(&n), &found);
+	detector_update(&d, time_ns += INTERVAL_NS, 20 + 20, &found);
+	CU_ASSERT(found.score > 0.9);
+	CU_ASSERT(!is_all_news(d, time_ns, 3));
+	CU_ASSERT(!is_all_news(d, time_ns, QUIET / 4));
+	CU_ASSERT(is_all_news(d, time_ns, QUIET));
+}
+
 /* Nor what the same time of the next days is compared with. */
 static void a_spike_hardly_moves_a_days_profile(void)
 {
@@ -440,4 +471,5 @@ TESTS("detector", T(powers_of_two_and_integers_leave_scores_the_same_bit_for_bit
       T(extreme_times_do_no_harm), T(nothing_is_reported_before_the_warm_up),
       T(a_series_that_hardly_ever_moves_is_quiet_about_single_steps),
       T(white_noise_has_as_many_false_alarms_as_the_setting_allows), T(a_spike_hardly_moves_what_is_expected),
+      T(what_was_told_stands_in_the_way_for_a_while),
       T(a_spike_hardly_moves_a_days_profile), T(what_is_usual_lies_within_the_band), T(kinds_have_names))
