@@ -30,18 +30,17 @@ import numpy as np
 
 import aiops
 from detect_core import Core
-from synthetic import DAY, MINUTE_NS, RATES, START_NS, WEEK, autoregression
+from synthetic import DAY, MINUTE_NS, RATES, START_NS, autoregression, curve_of_day, with_weekends
 
 SEED = 21
 REPETITIONS = 12
 SERIES = ("noise", "heavy", "wandering", "daily", "counts", "errors")
 INTERVALS = (1, 5, 60)  # minutes
-LENGTH = (600, 1500)
-EARLIEST = 100
-Z_GAIN = 0.01
+LENGTH, EARLIEST = (600, 1500), 100  # values
+Z_GAIN, Z_FIRST = 0.01, 20  # the latter: values before it says anything
 
 
-def spread_of(kind, rng, minutes, base):
+def noise_and_around(kind, rng, minutes, phase):
     """Noise, and what it is around."""
     n = len(minutes)
     if kind == "heavy":
@@ -49,9 +48,8 @@ def spread_of(kind, rng, minutes, base):
     if kind == "wandering":
         return autoregression(rng.standard_normal(n), 0.9), np.zeros(n)
     if kind == "daily":
-        angle = 2 * np.pi * (minutes + base) / DAY
-        curve = 4 * (np.sin(angle) + 0.4 * np.sin(2 * angle + 1))
-        return rng.standard_normal(n), np.where(minutes % WEEK >= 5 * DAY, curve / 2, curve)
+        curve = 4 * curve_of_day(2 * np.pi * (minutes + phase) / DAY, 0.4)
+        return rng.standard_normal(n), with_weekends(minutes, curve)
     if kind == "counts":
         return (rng.poisson(6, n) - 6) / np.sqrt(6), np.zeros(n)
     if kind == "errors":
@@ -78,7 +76,7 @@ def make(kind, repetition):
     interval = INTERVALS[repetition % len(INTERVALS)]
     n = int(rng.integers(*LENGTH))
     minutes = np.arange(n) * interval
-    noise, around = spread_of(kind, rng, minutes, int(rng.integers(DAY)))
+    noise, around = noise_and_around(kind, rng, minutes, int(rng.integers(DAY)))
     labels = np.zeros(n, dtype=bool)
     downs = kind in ("noise", "heavy", "wandering", "daily") and rng.random() < 0.5
     for first, end in anomalies(rng, n):
@@ -95,12 +93,12 @@ def all_series(repetitions=REPETITIONS):
     return [make(kind, r) for kind in SERIES for r in range(repetitions)]
 
 
-def z_scores(values, gain=Z_GAIN):
+def z_scores(values):
     mean, deviation, result = values[0], 0.0, np.zeros(len(values))
     for i, value in enumerate(values[1:], 1):
         off = abs(value - mean)
-        result[i] = off / deviation if i > 20 and deviation > 0 else 0
-        g = max(gain, 1 / (i + 1))
+        result[i] = off / deviation if i > Z_FIRST and deviation > 0 else 0
+        g = max(Z_GAIN, 1 / (i + 1))
         deviation += g * (off - deviation)
         mean += g * (value - mean)
     return result
@@ -115,16 +113,16 @@ def figures(series, scores):
 
 def alerts_of(series, raised):
     """Share of the anomalies that are told in time, share of the alerts that are of one."""
-    found = anomalies = right = alerts = 0
+    found = there = right = alerts = 0
     for s, at in zip(series, raised):
         of = np.zeros(len(at), dtype=bool)
         for first, end in aiops.segments(s.labels):
             found += np.any((at >= s.times_ns[first]) & (at <= s.times_ns[min(end - 1, first + aiops.DELAY)]))
             of |= (at >= s.times_ns[first]) & (at <= s.times_ns[end - 1])
-            anomalies += 1
+            there += 1
         right += of.sum()
         alerts += len(at)
-    return found / anomalies, right / max(alerts, 1)
+    return found / there, right / max(alerts, 1)
 
 
 def measure(core, repetitions=REPETITIONS):
@@ -156,8 +154,9 @@ def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default=str(root / "build"))
+    parser.add_argument("--repetitions", type=int, default=REPETITIONS)
     arguments = parser.parse_args()
-    print(table(measure(Core(arguments.build))))
+    print(table(measure(Core(arguments.build), arguments.repetitions)))
     return 0
 
 

@@ -67,6 +67,16 @@ def autoregression(noise, keep):
     return np.convolve(noise, weights)[:len(noise)]
 
 
+def curve_of_day(angle, second):
+    """Two harmonics; second: the height of the second one."""
+    return np.sin(angle) + second * np.sin(2 * angle + 1)
+
+
+def with_weekends(minutes, curve):
+    """Half as high on two of seven days."""
+    return np.where(minutes % WEEK >= 5 * DAY, curve / 2, curve)
+
+
 class Maker:
     """One series of minutes and what it is made of; values(anomaly) puts it together."""
 
@@ -97,8 +107,8 @@ class Maker:
             return 1.5 * np.sin(angle)
         if self.kind not in ("daily", "weekly"):
             return np.zeros(len(minutes))
-        curve = 5 * (np.sin(angle) + self.second * np.sin(2 * angle + 1))
-        return np.where(minutes % WEEK >= 5 * DAY, curve / 2, curve) if self.kind == "weekly" else curve
+        curve = 5 * curve_of_day(angle, self.second)
+        return with_weekends(minutes, curve) if self.kind == "weekly" else curve
 
     def day_from(self, onset):
         return slice(onset, onset + DAY // self.interval)

@@ -39,6 +39,10 @@ class Tunable:
         for name, value in values.items():
             self.constants[name].value[0] = value
 
+    def scores_of(self, series):
+        """{name: scores} of what has name, times_ns and values."""
+        return {s.name: self.scores(s.times_ns, s.values) for s in series}
+
     def scores(self, times_ns, values):
         """Of one series."""
         times_ns, values = np.ascontiguousarray(times_ns, np.int64), np.ascontiguousarray(values, np.float64)

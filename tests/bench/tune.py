@@ -253,10 +253,9 @@ class Objective:
         self.looks += 1
         self.tunable.set(constants)
         best = self.corpus.best({s.name: self.tunable.scores(*self.fed[s.name]) for s in self.corpus.series})
-        f1 = aiops.Measure(self.slices, {s.name: self.tunable.scores(s.times_ns, s.values) for s in self.slices},
-                           lambda s: s.test).best().f1
+        f1 = aiops.Measure(self.slices, self.tunable.scores_of(self.slices), lambda s: s.test).best().f1
         missing = [target - best[profile].score for profile, target in TARGETS.items()]
-        of_crowded = crowded.figures(self.crowded, {s.name: self.tunable.scores(s.times_ns, s.values) for s in self.crowded})
+        of_crowded = crowded.figures(self.crowded, self.tunable.scores_of(self.crowded))
         false = self.clean.cost(self.tunable)
         value = (sum(MISSING_COST * m if m > 0 else BEYOND * m for m in missing) + AIOPS_COST * max(AIOPS_TARGET - f1, 0) + false +
                  CROWDED_COST * sum(max(CROWDED_TARGET - f, 0) for f in of_crowded))
@@ -334,8 +333,7 @@ def score(tunable, data, constants):
     mean, ways = data.nab.two_fold({"": scores}, data.nab.halves())
     print(f"NAB two-fold, the threshold alone from the other half: {mean:.2f} "
           f"({', '.join(f'{r.score:.2f} at {r.threshold:.4f}' for _, r in ways)})")
-    of_aiops = {s.name: tunable.scores(s.times_ns, s.values) for s in data.aiops}
-    for origin, f in aiops.figures(data.aiops, of_aiops, 0.5).items():
+    for origin, f in aiops.figures(data.aiops, tunable.scores_of(data.aiops), 0.5).items():
         if origin in ("train", "test"):
             print(f"AIOPS F1 of the second halves, threshold best on {origin}: {f.f1:.4f} "
                   f"(precision {f.precision:.3f}, recall {f.recall:.3f}) at {f.threshold:.4f}")

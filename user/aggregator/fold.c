@@ -231,8 +231,8 @@ static int look_at_value(struct state *s, struct series *series, const struct wi
 	signal = signal_of_series(s, series, decision->start_ns, decision->decided_ns);
 	signal.value = mean;
 	signal.expected = finite_or(found.expected, mean);
-	signal.low = finite_or(found.expected - detector_band(&found), signal.expected);
-	signal.high = finite_or(found.expected + detector_band(&found), signal.expected);
+	signal.low = finite_or(detector_band(&found).low, signal.expected);
+	signal.high = finite_or(detector_band(&found).high, signal.expected);
 	signal.devices = v->devices;
 	signal.count = v->count;
 	signal.completeness = decision->completeness;

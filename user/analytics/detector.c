@@ -36,8 +36,7 @@
  * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
  * versions, and a score decides what is stored.
  *
- * Cost: below 1 KiB a series.  A quarter of the time goes into the tails, four at a time; a third of all values has evidence,
- * and what that means another quarter.
+ * Cost: below 1 KiB a series; most of the time goes into the tails, four at a time, and into what evidence means.
  */
 #include "analytics/detector.h"
 
@@ -62,7 +61,7 @@
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
 #define AWAY 3.0           /* usual deviations, of the fast level off the slow one */
-#define RETURNED 0.8       /* of them, the value is off it */
+#define RETURNED 0.8       /* times as far and less, of the value: it is back */
 #define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
@@ -155,21 +154,19 @@ struct look {
 	double excess;    /* of a gross one, which levels do not learn ... */
 	double learned;   /* ... value without that */
 	double n;         /* values before it */
-	double plain;     /* the gain of a plain average */
+	double plain;     /* gain: an average is a plain one until its own is reached */
 	double step;      /* what is no news, of a series that hardly ever moves; or 0 */
 	double deviation; /* the series' usual one; 0: there is none yet */
 	double inverse;
 	bool ready;       /* tails are learned */
 	float number[TAILS], evidence[TAILS], record[TAILS];
-	bool any;              /* an aspect has evidence */
-	double loud[TAILS];    /* what an aspect's vote weighs, where any has */
-	bool back[TAILS];      /* a level that the value is not farther out than: it was told when it went */
-	bool returns;          /* the value does */
-	double range[RANGES];  /* nats */
-	double loud_range[RANGES];
+	bool any;                            /* an aspect has evidence */
+	bool back[TAILS];                    /* what is on its way back was told when it went */
+	double range[RANGES];                /* nats */
 	float way[TAILS], range_way[RANGES]; /* signed like the direction; where there is evidence */
-	double equal, calm;                   /* units of evidence, of runs */
-	bool longer;                          /* one of which has doubled */
+	double loud[TAILS], loud_range[RANGES]; /* what votes weigh; the former where any aspect has evidence */
+	double equal, calm;                  /* units of evidence, of runs */
+	bool longer;                         /* one of which has doubled */
 };
 
 void detector_init(struct detector *d)
@@ -184,10 +181,10 @@ void detector_init(struct detector *d)
 		d->cycle.bin[i] = NAN;
 }
 
-/* A plain average until its gain is reached. */
-static inline double gain_of(double least, const struct look *l)
+/* Of a plain average over n values and one more. */
+static inline double plain_gain(double n)
 {
-	return MAX(l->plain, least);
+	return 1 / (n + 1);
 }
 
 static inline int8_t sign_of(float x)
@@ -269,7 +266,7 @@ static double gain_of_bin(const struct detector *d, const struct look *l, int64_
 {
 	double periods = (double)((l->time_ns - d->first_ns) / period_ns), share = MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
 
-	return MAX(1 / (periods + 1), least) * share;
+	return MAX(plain_gain(periods), least) * share;
 }
 
 static void see_week(struct detector *d, struct look *l, double off)
@@ -298,7 +295,7 @@ static void see_day(struct detector *d, struct look *l)
 
 		see(l, ASPECT_SEASON, late, l->inverse);
 		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
-		follow(&d->deviation_day, fabs(late - l->excess), gain_of(P.gain_slow, l));
+		follow(&d->deviation_day, fabs(late - l->excess), MAX(l->plain, P.gain_slow));
 		follow(&d->day_mid, off - l->excess, P.gain_mid);
 		follow(&d->day_short, off - l->excess, P.gain_short);
 		see_level(l, ASPECT_SEASON_SHIFT, off, d->day_short);
@@ -325,7 +322,7 @@ static void see_cycle(struct detector *d, struct look *l)
 
 /* ------------------------------------------------------------------ what the values say */
 
-/* The fast level was away, and the value is not: the jump back is no news. */
+/* The fast level was away, and the value is not. */
 static bool is_return(const struct detector *d, const struct look *l)
 {
 	double was_off = fabs(d->fast - d->slow);
@@ -336,19 +333,18 @@ static bool is_return(const struct detector *d, const struct look *l)
 static void see_levels(struct detector *d, struct look *l)
 {
 	see(l, ASPECT_NOW, l->off, l->inverse);
-	l->returns = is_return(d, l);
-	l->back[ASPECT_NOW] = l->back[ASPECT_NOW_LOCAL] = l->returns;
+	l->back[ASPECT_NOW] = l->back[ASPECT_NOW_LOCAL] = is_return(d, l);
 	see(l, ASPECT_NOW_LOCAL, l->off, 1 / (d->deviation_fast + P.local * l->deviation));
 	see_day(d, l);
-	d->shorter += gain_of(P.gain_short, l) * (l->learned - d->shorter);
-	d->mid += gain_of(P.gain_mid, l) * (l->learned - d->mid);
+	d->shorter += MAX(l->plain, P.gain_short) * (l->learned - d->shorter);
+	d->mid += MAX(l->plain, P.gain_mid) * (l->learned - d->mid);
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
 	see_level(l, ASPECT_DRIFT, l->value - d->longer, d->mid - d->longer);
 }
 
 static void see_roughness(struct detector *d, struct look *l)
 {
-	follow(&d->rough, fabs(l->learned - d->fast), gain_of(P.gain_rough, l));
+	follow(&d->rough, fabs(l->learned - d->fast), MAX(l->plain, P.gain_rough));
 	see(l, ASPECT_ROUGH, d->rough, l->inverse);
 
 	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
@@ -478,21 +474,21 @@ static void see_rhythm(struct detector *d, struct look *l)
 	}
 	if (gap)
 		see_gap(&d->gaps, l->time_ns, interval);
-	d->interval += gain_of(INTERVAL_GAIN, l) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
+	d->interval += MAX(l->plain, INTERVAL_GAIN) * (MIN(interval, INTERVAL_MOST * d->interval) - d->interval);
 }
 
 static void learn(struct detector *d, const struct look *l)
 {
 	double slow = clipped(l, l->value - d->slow);
 
-	follow(&d->deviation_fast, MIN(fabs(l->off), l->outlier), gain_of(P.gain_slow, l));
+	follow(&d->deviation_fast, MIN(fabs(l->off), l->outlier), MAX(l->plain, P.gain_slow));
 	/* One outlier is no level: it is followed when the next value is one as well. */
 	d->alone = fabs(l->off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
-		d->fast += gain_of(P.gain_fast, l) * l->off;
-	d->deviation_slow += gain_of(P.gain_slow, l) * (fabs(slow) - d->deviation_slow);
-	d->slow += gain_of(P.gain_slow, l) * slow;
-	d->longer += gain_of(P.gain_long, l) * (l->learned - d->longer);
+		d->fast += MAX(l->plain, P.gain_fast) * l->off;
+	d->deviation_slow += MAX(l->plain, P.gain_slow) * (fabs(slow) - d->deviation_slow);
+	d->slow += MAX(l->plain, P.gain_slow) * slow;
+	d->longer += MAX(l->plain, P.gain_long) * (l->learned - d->longer);
 	d->last = l->value;
 	d->last_ns = l->time_ns;
 	d->seen += d->seen < UINT32_MAX;
@@ -632,7 +628,7 @@ static void tell(struct detection *ret, enum detector_kind kind, int8_t directio
 	ret->direction = direction;
 }
 
-/* By more than makes no difference, which numbers have in them. */
+/* By more than the floor, which is in each number as well. */
 static bool is_off_level(const struct look *l)
 {
 	return l->number[ASPECT_NOW] > 2 * P.tail_floor;
@@ -728,7 +724,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 	ret->value = value;
 	ret->off = value - d->fast;
 	ret->n = d->seen;
-	ret->plain = 1 / (ret->n + 1);
+	ret->plain = plain_gain(ret->n);
 	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * ONE_STEP * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
@@ -783,7 +779,7 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
 	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
-	if (l->returns)
+	if (l->back[ASPECT_NOW])
 		far = beyond = 0;
 	news = through_gate(d, adjusted(warm * (news + far), of_interval), evidence == 0);
 	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
@@ -868,9 +864,11 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 
 /* ------------------------------------------------------------------ for those who decide */
 
-double detector_band(const struct detection *found)
+struct band detector_band(const struct detection *found)
 {
-	return found->unit > 0 ? found->unit * portable_exp(found->ln_units) : 0;
+	double half = found->unit > 0 ? found->unit * portable_exp(found->ln_units) : 0;
+
+	return (struct band){ found->expected - half, found->expected + half };
 }
 
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)

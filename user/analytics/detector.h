@@ -122,8 +122,12 @@ static inline double detector_weekly(const struct detection *found, double score
 	return score > 0 ? 1 / (1 + (1 - score) / score * found->density) : 0;
 }
 
-/* How far from what was expected a value is still usual, to either side. */
-double detector_band(const struct detection *found);
+/* Within which a value is usual; low is high where that is not known. */
+struct band {
+	double low, high;
+};
+
+struct band detector_band(const struct detection *found);
 
 /* Whether such an anomaly is one of single values, and not of what they have been for a while. */
 static inline bool detector_kind_is_brief(enum detector_kind kind)

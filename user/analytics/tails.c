@@ -83,7 +83,8 @@ void tails_init(struct tails *t, float m_first)
 
 #define VECTORS (TAILS / WIDTH)
 
-/* In passes that are short enough for a processor to have several vectors under way. */
+/* In passes that are short enough for a processor to have several vectors under way; to form a difference twice takes less
+ * time than to keep it. */
 bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS],
 		  float ret_record[TAILS])
 {

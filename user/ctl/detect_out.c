@@ -51,14 +51,14 @@ static void append_row(struct detect_out *o, const struct series_row *row, doubl
 
 static void append_band(struct detect_out *o, const struct detection *found)
 {
-	double band = detector_band(found);
+	struct band band = detector_band(found);
 
 	buf_append_u8(&o->text, ',');
 	append_number(&o->text, found->expected);
 	buf_append_u8(&o->text, ',');
-	append_number(&o->text, found->expected - band);
+	append_number(&o->text, band.low);
 	buf_append_u8(&o->text, ',');
-	append_number(&o->text, found->expected + band);
+	append_number(&o->text, band.high);
 	buf_append_u8(&o->text, ',');
 }
 
@@ -102,10 +102,10 @@ static void open_alert(struct detect_out *o, int64_t onset_ns)
 static void write_alert(struct detect_out *o, int64_t onset_ns)
 {
 	const struct detection *found = &o->raised;
-	double band = detector_band(found);
+	struct band band = detector_band(found);
 	char text[64];
 
-	snprintf(text, sizeof(text), "%.6g .. %.6g", found->expected - band, found->expected + band);
+	snprintf(text, sizeof(text), "%.6g .. %.6g", band.low, band.high);
 	buf_reset(&o->line);
 	detect_text_time(&o->line, onset_ns);
 	buf_printf(&o->line, "  %-11s  %-5s  %12.6g  %-25s  %.6f", detector_kind_name(found->kind),

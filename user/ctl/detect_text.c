@@ -103,15 +103,15 @@ static const char *what_is(const struct detection *found)
 /* Where the value lies in respect of the band. */
 static void append_place(struct buf *b, const struct detection *found, double value)
 {
-	double band = detector_band(found), width = 2 * band, beyond = fabs(value - found->expected) - band;
-	const char *side = value > found->expected ? "above it" : "below it";
+	struct band band = detector_band(found);
+	double width = band.high - band.low, beyond = MAX(value - band.high, band.low - value);
+	const char *side = value > band.high ? "above it" : "below it";
 
-	buf_printf(b, "%.6g, where %.6g to %.6g was expected", value, found->expected - band, found->expected + band);
+	buf_printf(b, "%.6g, where %.6g to %.6g was expected", value, band.low, band.high);
 	if (beyond <= 0)
 		buf_append_str(b, " (inside that band: it is not the value alone)");
 	else if (width > 0 && beyond / width < 1e6)
-		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", side,
-			   beyond, beyond / width);
+		buf_printf(b, " (%s by %.6g, %.2g times the band's width)", side, beyond, beyond / width);
 	else
 		buf_printf(b, " (%s by %.6g)", side, beyond);
 }

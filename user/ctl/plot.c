@@ -104,15 +104,15 @@ void plot_add(struct plot *p, int64_t time_ns, double value, const struct detect
 	}
 
 	struct plot_point point = { time_ns, value };
-	double band = detector_band(found);
+	struct band band = detector_band(found);
 	struct plot_column one = {
 		.values = 1,
 		.first = point,
 		.lowest = point,
 		.highest = point,
 		.newest = point,
-		.low = CLAMP(found->expected - band, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
-		.high = CLAMP(found->expected + band, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
+		.low = CLAMP(band.low, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
+		.high = CLAMP(band.high, -PLOT_VALUE_MAX, PLOT_VALUE_MAX),
 		.score = detector_weekly(found, found->score),
 		.active = a->active,
 	};

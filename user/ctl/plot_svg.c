@@ -169,12 +169,12 @@ static void append_name(struct buf *b, const struct plot_mark *m)
 
 static void append_mark_text(struct buf *b, const struct plot_mark *m)
 {
-	double band = detector_band(&m->found);
+	struct band band = detector_band(&m->found);
 
 	append_name(b, m);
 	buf_append_str(b, " at ");
 	detect_text_time(b, m->at.time_ns);
-	buf_printf(b, ": %.6g, expected %.6g to %.6g, ", m->at.value, m->found.expected - band, m->found.expected + band);
+	buf_printf(b, ": %.6g, expected %.6g to %.6g, ", m->at.value, band.low, band.high);
 	detect_text_rate(b, m->found.score);
 	if (m->alerts > 1)
 		buf_printf(b, " (the worst of %llu)", (unsigned long long)m->alerts);

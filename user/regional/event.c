@@ -143,8 +143,8 @@ static void fill_values(struct notice *n, const struct look *l, uint32_t m)
 	n->metric = l->set->metrics[m];
 	n->value = l->values[m];
 	n->expected = to_finite(d->expected);
-	n->low = to_finite(d->expected - detector_band(d));
-	n->high = to_finite(d->expected + detector_band(d));
+	n->low = to_finite(detector_band(d).low);
+	n->high = to_finite(detector_band(d).high);
 	n->score = d->score;
 }
 

@@ -159,7 +159,7 @@ static void an_anomaly_of_two_metrics_is_one_event_with_shares(void)
 	CU_ASSERT(n->onset_ns == r.timestamp_ns && n->event_ns == r.timestamp_ns && !n->cleared && !n->stale);
 	CU_ASSERT(n->value == (most == &u ? 50000 : 500) && n->score == most->score && n->direction == most->direction);
 	CU_ASSERT(n->expected == most->expected);
-	CU_ASSERT(n->low == most->expected - detector_band(most) && n->high == most->expected + detector_band(most));
+	CU_ASSERT(n->low == detector_band(most).low && n->high == detector_band(most).high);
 	CU_ASSERT_EQUAL_FATAL(n->n_shares, 2);
 	CU_ASSERT_STRING_EQUAL(n->shares[0]->metric, head);
 	CU_ASSERT_DOUBLE_EQUAL(n->shares[0]->share + n->shares[1]->share, 1, 1e-12);
