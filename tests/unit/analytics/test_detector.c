@@ -228,7 +228,7 @@ static bool is_finite_or_nothing(const struct detector *d)
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		fine &= isfinite(all[i]) != 0;
 	for (int i = 0; i < TAILS; i++)
-		fine &= !isinf(d->tails.u[i]) && isfinite(d->tails.m[i]) && d->tails.top[i] < INFINITY;
+		fine &= !isinf(d->tails.u[i]) && isfinite(d->tails.m[i]) && (isfinite(d->tails.top[i]) || d->tails.n[i] == 0);
 	for (int i = 0; i < DAY_BINS; i++)
 		fine &= !isinf(d->day[i]);
 	for (int i = 0; i < WEEK_BINS; i++)
