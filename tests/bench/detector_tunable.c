@@ -6,20 +6,20 @@
 /* Weights have no bounds of their own in detector_parameters.def. */
 #define WEIGHT_MOST 4
 #define RECORD_MOST 3
-#define RANGE_MOST 6
 
 struct constant {
 	const char *name;
-	double *value, least, most;
+	double *value; /* or */
+	float *weight;
+	double least, most;
 };
 
-/* PARAMETERs by their names, an aspect's weights as weight_X and record_X, a range's as range_X. */
+/* PARAMETERs by their names, an aspect's weights as weight_X and record_X. */
 static const struct constant constants[] = {
-#define PARAMETER(name, value, least, most, what) { #name, &detector_p.name, least, most },
+#define PARAMETER(name, value, least, most, what) { #name, &detector_p.name, NULL, least, most },
 #define ASPECT(name, weight, record, kind, what) \
-	{ "weight_" #name, &detector_weight[ASPECT_##name], 0, WEIGHT_MOST }, \
-	{ "record_" #name, &detector_record_weight[ASPECT_##name], 0, RECORD_MOST },
-#define RANGE(name, weight, kind, what) { "range_" #name, &detector_range_weight[RANGE_##name], 0, RANGE_MOST },
+	{ "weight_" #name, NULL, &detector_weight[ASPECT_##name], 0, WEIGHT_MOST }, \
+	{ "record_" #name, NULL, &detector_record_weight[ASPECT_##name], 0, RECORD_MOST },
 #include "analytics/detector_parameters.def"
 };
 

@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 
 class Constant(ctypes.Structure):
-    _fields_ = [("name", ctypes.c_char_p), ("value", ctypes.POINTER(ctypes.c_double)),
+    _fields_ = [("name", ctypes.c_char_p), ("value", ctypes.POINTER(ctypes.c_double)), ("weight", ctypes.POINTER(ctypes.c_float)),
                 ("least", ctypes.c_double), ("most", ctypes.c_double)]
 
 
@@ -29,7 +29,7 @@ class Tunable:
         self.shipped = self.values()
 
     def values(self):
-        return {name: c.value[0] for name, c in self.constants.items()}
+        return {name: float(f"{(c.value or c.weight)[0]:.6g}") for name, c in self.constants.items()}
 
     def set(self, values):
         """All of them, by name: a missing or unknown one is an error, so that no file of another detector is taken."""
@@ -37,7 +37,8 @@ class Tunable:
             odd = sorted(values.keys() ^ self.constants.keys())
             raise ValueError(f"these constants are not of this detector, or have no value: {', '.join(odd)}")
         for name, value in values.items():
-            self.constants[name].value[0] = value
+            c = self.constants[name]
+            (c.value or c.weight)[0] = value
 
     def scores_of(self, series):
         """{name: scores} of what has name, times_ns and values."""

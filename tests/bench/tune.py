@@ -119,17 +119,17 @@ SLICE_BEFORE, SLICE_SCORED = 8_000, 22_000
 CROWDED_REPETITIONS, CROWDED_TARGET, CROWDED_COST = 9, 0.9, 50
 CLEAN_REPETITIONS, ALLOWED, ONE_EVENT = 2, 2, 3  # ONE_EVENT: values in a row that end it, as in anomaly.h
 EQUAL_WEIGHT = 0.5
-WEIGHT = re.compile(r"(weight|record|range)_[A-Z]")
+WEIGHT = re.compile(r"(weight|record)_[A-Z]|range_weight")
 POPULATION, SIGMA_NEUTRAL, SIGMA_FROM_FILE = 16, 0.25, 0.05
 REMEMBERED = 0.85  # of the mean of means, a generation
 
 # Rows of constants that are one number; X_* is every such weight.
 FEW = (
-    ("weight_NOW", "weight_NOW_LOCAL", "weight_CYCLE", "weight_RHYTHM"),
-    ("weight_SEASON", "weight_SEASON_LOCAL", "weight_WEEK"),
-    ("weight_SHIFT", "weight_SEASON_SHIFT", "weight_WEEK_SHIFT", "weight_DRIFT"),
+    ("weight_NOW", "weight_RHYTHM"),
+    ("weight_SEASON", "weight_SEASON_LOCAL"),
+    ("weight_SHIFT", "weight_SEASON_SHIFT", "weight_DRIFT"),
     ("weight_ROUGH", "weight_ROUGHER", "weight_SMOOTHER"),
-    ("record_*",), ("range_ALL",), ("range_SHORT", "range_WEEK"),
+    ("record_*",), ("range_weight",),
     ("gain_fast",), ("gain_short",), ("gain_slow",),
     ("tail_share", "tail_share_brief"), ("vote", "vote_brief"), ("far",), ("range_factor",), ("gate",), ("gate_values",),
 )
@@ -159,7 +159,7 @@ class Space:
     """Between constants by name and points of the unit cube, one coordinate for each row of free constants."""
 
     def __init__(self, tunable, free, start=None):
-        self.constants = {name: c for name, c in tunable.constants.items()}
+        self.constants, self.shipped = dict(tunable.constants), tunable.shipped
         self.start = start or self.neutral(tunable)
         movable = [name for name, c in self.constants.items() if c.least < c.most]
         if free == "all":
@@ -169,7 +169,7 @@ class Space:
         self.origin = np.clip([np.mean([self.encoded(n, self.start[n]) for n in row]) for row in self.rows], 0, 1)
 
     def neutral(self, tunable):
-        return {name: EQUAL_WEIGHT if WEIGHT.match(name) else self.decoded(name, 0.5) if c.least < c.most else c.value[0]
+        return {name: EQUAL_WEIGHT if WEIGHT.match(name) else self.decoded(name, 0.5) if c.least < c.most else self.shipped[name]
                 for name, c in self.constants.items()}
 
     def encoded(self, name, value):

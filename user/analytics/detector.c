@@ -1,10 +1,12 @@
 /* Many simple views of one series, each with a tail of its own, and a vote.
  *
  * Aspects.  A look at a value yields some numbers that are never negative and, but for a few, in units of the series'
- * usual deviation: how far the value is off the level, off the day's, the week's and the cycle's profile; how far the
- * levels of some time are from those of a longer one; how rough the series has been of late; how long the value was in
- * coming.  detector_parameters.def has the table.  Levels and deviations are exponentially weighted, plain averages
- * until their gains are reached.
+ * usual deviation: how far the value is off the level and off the season; how far the levels of some time are from those of a
+ * longer one; how rough the series has been of late; how long the value was in coming.  detector_parameters.def has the
+ * table.  Levels and deviations are exponentially weighted, plain averages until their gains are reached.
+ *
+ * Season.  What is usual at this time is a sum: the day's profile, what the week adds to it where that leaves clearly less,
+ * and what a shorter cycle adds to both.
  *
  * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
  * evidence, in nats (tails.h).  So is a record: more than ever.  Aspects of single values have a larger tail than levels,
@@ -36,7 +38,8 @@
  * All of it in operations that IEEE 754 rounds the same way everywhere: the last bit of libm's logarithms differs between
  * versions, and a score decides what is stored.
  *
- * Cost: below 1 KiB a series; most of the time goes into the tails, four at a time, and into what evidence means.
+ * Cost: below 1 KiB a series, most of which is read each time.  Most values have no evidence, and for them nothing is done
+ * that only evidence asks for.
  */
 #include "analytics/detector.h"
 
@@ -57,7 +60,7 @@
 #define RUNS_LEAST 30      /* before runs mean anything */
 #define CALM 0.4           /* recent deviations */
 #define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
-#define SEASON_TELLS 0.75  /* of the deviation from the slow level, the day's profile leaves less */
+#define SEASON_TELLS 0.75  /* of what is without it, a profile leaves less */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
 #define AWAY 3.0           /* usual deviations, of the fast level off the slow one */
@@ -78,9 +81,10 @@
 #define OUTLIER 10         /* recent deviations and a usual one, off the fast level */
 #define OUTLIER_LEARNED 10 /* times that: levels learn no more of one */
 #define DENSITY_INTERVAL_NS (5.0 * NS_PER_MIN) /* of a series with 2016 values a week */
+#define CACHE_LINE 64
 #define AT_FLOOR 1.0005     /* times the floor, and less: what decimals' rounding leaves is no deviation */
 #define ABOVE_FLOOR 1.001   /* times the floor: the least that is one */
-#define FAR_RATIO 1e6       /* no deviation counts more than that */
+#define FAR_RATIO 1e6f      /* no deviation counts more than that */
 #define ONE_STEP (1 + 1e-5) /* differences of decimals are steps but for their rounding */
 
 /* tests/bench/tune.py builds this file with constants that it can change. */
@@ -95,29 +99,18 @@ struct detector_parameters {
 #include "analytics/detector_parameters.def"
 };
 
-enum range {
-#define RANGE(name, weight, kind, what) RANGE_##name,
-#include "analytics/detector_parameters.def"
-	RANGES
-};
-
 CONSTANT struct detector_parameters detector_p = {
 #define PARAMETER(name, value, least, most, what) .name = value,
 #include "analytics/detector_parameters.def"
 };
 
-CONSTANT double detector_weight[DETECTOR_ASPECTS] = {
-#define ASPECT(name, weight, record, kind, what) weight,
+CONSTANT float detector_weight[TAILS] = {
+#define ASPECT(name, weight, record, kind, what) [ASPECT_##name] = weight,
 #include "analytics/detector_parameters.def"
 };
 
-CONSTANT double detector_record_weight[DETECTOR_ASPECTS] = {
-#define ASPECT(name, weight, record, kind, what) record,
-#include "analytics/detector_parameters.def"
-};
-
-CONSTANT double detector_range_weight[RANGES] = {
-#define RANGE(name, weight, kind, what) weight,
+CONSTANT float detector_record_weight[TAILS] = {
+#define ASPECT(name, weight, record, kind, what) [ASPECT_##name] = record,
 #include "analytics/detector_parameters.def"
 };
 
@@ -126,28 +119,25 @@ static const uint8_t kind_of_aspect[DETECTOR_ASPECTS] = {
 #include "analytics/detector_parameters.def"
 };
 
-static const uint8_t kind_of_range[RANGES] = {
-#define RANGE(name, weight, kind, what) DETECTOR_##kind,
-#include "analytics/detector_parameters.def"
-};
-
 #define P detector_p
 
-/* Unrolled: what is constant of an aspect is no table then. */
 #define EACH_ASPECT_IF(condition, a) \
 	if (condition) \
 		_Pragma("GCC unroll 16") for (int a = 0; a < DETECTOR_ASPECTS; a++)
 
 /* Of intervals that are longer than usual, for silence: nothing else is made of it. */
 #define TAIL_LATE DETECTOR_ASPECTS
+/* Vectors of tails: the first is that of the aspects of single values. */
+#define BRIEF 0
+#define EACH_VECTOR(v) _Pragma("GCC unroll 8") for (int v = 0; v < TAILS_VECTORS; v++)
 
+_Static_assert(ASPECT_RHYTHM < FLOAT4_N && ASPECT_SHIFT == FLOAT4_N, "each vector has a share of its own");
 _Static_assert(TAIL_LATE < TAILS, "each has a tail");
 _Static_assert(sizeof(struct detector) <= 1024, "a series costs at most 1 KiB");
 
 /* One value on its way through the detector. */
 struct look {
 	int64_t time_ns;
-	float *day;       /* what is usual at this time of the day */
 	double value;     /* less the first one */
 	double off;       /* value off the fast level */
 	double outlier;   /* so far off it is one */
@@ -158,15 +148,21 @@ struct look {
 	double step;      /* what is no news, of a series that hardly ever moves; or 0 */
 	double deviation; /* the series' usual one; 0: there is none yet */
 	double inverse;
+	double most;      /* the slow level and the profiles learn no more than that */
 	bool ready;       /* tails are learned */
-	float number[TAILS], evidence[TAILS], record[TAILS];
-	bool any;                            /* an aspect has evidence */
-	bool back[TAILS];                    /* what is on its way back was told when it went */
-	double range[RANGES];                /* nats */
-	float way[TAILS], range_way[RANGES]; /* signed like the direction; where there is evidence */
-	double loud[TAILS], loud_range[RANGES]; /* what votes weigh; the former where any aspect has evidence */
-	double equal, calm;                  /* units of evidence, of runs */
-	bool longer;                         /* one of which has doubled */
+
+	float *day, *week, *cycle;            /* bins of this time; cycle: NULL where there is none */
+	double off_day, off_week, off_season; /* value off the day; off the week as well; off the cycle as well */
+	bool seasonal, season_tells;          /* something is known of that; it is of use */
+
+	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; fresh: 1, or 0 of what is on
+	 * its way back; loud: what votes weigh, where any is evidence. */
+	float off_of[TAILS], per[TAILS], fresh[TAILS], evidence[TAILS], record[TAILS], loud[TAILS];
+	bool any;                 /* has evidence, or is a record */
+	double range, loud_range; /* beyond all values so far: nats, what its vote weighs ... */
+	int8_t range_way;         /* ... and on which side */
+	double equal, calm;       /* units of evidence, of runs */
+	bool longer;              /* one of which has doubled */
 };
 
 void detector_init(struct detector *d)
@@ -192,46 +188,42 @@ static inline int8_t sign_of(float x)
 	return (int8_t)((x > 0) - (x < 0));
 }
 
-static void follow(float *level, double value, double gain)
+static inline void follow(double *level, double value, double gain)
 {
-	*level += (float)(gain * (value - *level));
+	*level += gain * (value - *level);
 }
 
-/* off: signed, in the values' unit; per: 1 / what it is measured in. */
-static inline void see(struct look *l, enum detector_aspect a, double off, double per)
+/* off: signed, in the values' unit, and measured in usual deviations if nothing else is said. */
+static inline void see(struct look *l, enum detector_aspect a, double off)
 {
-	double number = MIN(MAX(fabs(off) - l->step, 0.0) * per, FAR_RATIO);
-
-	l->way[a] = (float)off;
-	l->number[a] = (float)(number + P.tail_floor);
+	if (unlikely(l->step > 0))
+		off = copysign(MAX(fabs(off) - l->step, 0.0), off);
+	l->off_of[a] = (float)off;
 }
 
 /* off: of the value; level: of its level. */
 static inline void see_level(struct look *l, enum detector_aspect a, double off, double level)
 {
-	see(l, a, level, l->inverse);
-	l->back[a] = (off - level) * level < 0;
+	see(l, a, level);
+	l->fresh[a] = (off - level) * level >= 0;
+}
+
+/* A number that is none of deviations, such as a ratio of them; way: its direction. */
+static inline void see_number(struct look *l, int tail, double number, double way)
+{
+	l->off_of[tail] = (float)copysign(MAX(number - P.tail_floor, 0.0), way);
+	l->per[tail] = 1;
 }
 
 /* How far x is beyond a range. */
-static void see_beyond(struct look *l, enum range r, float x, float high, float low)
+static void see_beyond(struct look *l, float x, float high, float low)
 {
 	double beyond = x > high ? (double)x - high : x < low ? (double)x - low : 0;
 
 	if (!l->ready || !(fabs(beyond) > l->step * ONE_STEP))
 		return;
-	l->range_way[r] = (float)beyond;
-	l->range[r] = portable_ln(1 + P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
-}
-
-/* The same of a level's range, which then reaches to it. */
-static void see_range(struct look *l, enum range r, double level, float *high, float *low)
-{
-	float x = (float)level;
-
-	see_beyond(l, r, x, *high, *low);
-	*high = MAX(*high, x);
-	*low = MIN(*low, x);
+	l->range_way = beyond > 0 ? 1 : -1;
+	l->range = portable_ln(1 + P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
 }
 
 static void see_extremes(struct look *l, struct extremes *e)
@@ -242,10 +234,10 @@ static void see_extremes(struct look *l, struct extremes *e)
 		e->high_before = e->second_high;
 	if (x >= e->low_before)
 		e->low_before = e->second_low;
-	follow(&e->high_before, (double)e->second_high, P.gain_short);
-	follow(&e->low_before, (double)e->second_low, P.gain_short);
+	e->high_before += (float)P.gain_short * (e->second_high - e->high_before);
+	e->low_before += (float)P.gain_short * (e->second_low - e->low_before);
 	if (x > e->second_high || x < e->second_low)
-		see_beyond(l, RANGE_ALL, x, e->high_before, e->low_before);
+		see_beyond(l, x, e->high_before, e->low_before);
 	e->second_high = MAX(e->second_high, MIN(x, e->high));
 	e->second_low = MIN(e->second_low, MAX(x, e->low));
 	e->high = MAX(e->high, x);
@@ -254,9 +246,7 @@ static void see_extremes(struct look *l, struct extremes *e)
 
 static double clipped(const struct look *l, double off)
 {
-	double most = P.clip * l->deviation;
-
-	return l->n > LEARN_ALL ? CLAMP(off, -most, most) : off;
+	return CLAMP(off, -l->most, l->most);
 }
 
 /* ------------------------------------------------------------------ what the seasons say */
@@ -264,59 +254,63 @@ static double clipped(const struct look *l, double off)
 /* So that a bin forgets by time, however many values it has each time. */
 static double gain_of_bin(const struct detector *d, const struct look *l, int64_t period_ns, double least)
 {
-	double periods = (double)((l->time_ns - d->first_ns) / period_ns), share = MIN(d->interval / DENSITY_INTERVAL_NS, 1.0);
+	double periods = (double)((l->time_ns - d->first_ns) / period_ns);
+	double share = MIN(d->interval * (1 / DENSITY_INTERVAL_NS), 1.0);
 
-	return MAX(plain_gain(periods), least) * share;
+	return (periods < 1 / least - 1 ? plain_gain(periods) : least) * share;
 }
 
-static void see_week(struct detector *d, struct look *l, double off)
+/* A week's profile that is noise would only add to that of the values. */
+static bool week_tells(const struct detector *d)
 {
-	float *bin = &d->week[season_bin(l->time_ns, NS_PER_WEEK, WEEK_BINS)];
-
-	if (!isnan(*bin)) {
-		off -= *bin;
-		follow(&d->week_mid, off - l->excess, P.gain_mid);
-		follow(&d->week_short, off - l->excess, P.gain_short);
-		see(l, ASPECT_WEEK, off - d->week_mid * P.season_follow, l->inverse);
-		see_level(l, ASPECT_WEEK_SHIFT, off, d->week_short);
-		see_range(l, RANGE_WEEK, d->week_short, &d->high_week, &d->low_week);
-	}
-	season_learn(bin, clipped(l, off), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
+	return d->left_by_week < SEASON_TELLS * d->left_by_day;
 }
 
-static void see_day(struct detector *d, struct look *l)
+static void look_at_season(struct detector *d, struct look *l)
 {
-	double off = l->value;
+	bool day, week, cycle;
 
-	if (!isnan(*l->day)) {
-		off -= *l->day;
-
-		double late = off - d->day_mid * P.season_follow;
-
-		see(l, ASPECT_SEASON, late, l->inverse);
-		see(l, ASPECT_SEASON_LOCAL, late, 1 / (d->deviation_day + P.local * l->deviation));
-		follow(&d->deviation_day, fabs(late - l->excess), MAX(l->plain, P.gain_slow));
-		follow(&d->day_mid, off - l->excess, P.gain_mid);
-		follow(&d->day_short, off - l->excess, P.gain_short);
-		see_level(l, ASPECT_SEASON_SHIFT, off, d->day_short);
-		see_week(d, l, off);
-	}
-	season_learn(l->day, clipped(l, off), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+	l->cycle = cycle_is_known(&d->cycle) ? &d->cycle.bin[cycle_bin(&d->cycle, l->time_ns)] : NULL;
+	day = !isnan(*l->day);
+	week = day && !isnan(*l->week) && week_tells(d);
+	cycle = l->cycle && !isnan(*l->cycle);
+	l->off_day = l->value - (day ? (double)*l->day : 0);
+	l->off_week = l->off_day - (week ? (double)*l->week : 0);
+	l->off_season = l->off_week - (cycle ? (double)*l->cycle : 0);
+	l->seasonal = day || cycle;
+	/* Profiles are no help where they leave as much as they explain. */
+	l->season_tells = l->seasonal && l->n > LEARN_ALL && d->deviation_season < SEASON_TELLS * d->deviation_slow;
 }
 
-static void see_cycle(struct detector *d, struct look *l)
+static void see_season(struct detector *d, struct look *l)
 {
-	if (cycle_is_known(&d->cycle)) {
-		float *bin = &d->cycle.bin[cycle_bin(&d->cycle, l->time_ns)];
-		double off = l->value;
+	if (!l->seasonal)
+		return;
 
-		if (!isnan(*bin)) {
-			off -= *bin;
-			see(l, ASPECT_CYCLE, off - d->cycle_mid * P.season_follow, l->inverse);
-			follow(&d->cycle_mid, off - l->excess, P.gain_mid);
-		}
-		season_learn(bin, clipped(l, off), P.gain_cycle);
+	double off = l->off_season, late = off - d->season_mid * P.season_follow;
+
+	see(l, ASPECT_SEASON, late);
+	see(l, ASPECT_SEASON_LOCAL, late);
+	l->per[ASPECT_SEASON_LOCAL] = (float)(1 / (d->deviation_season + P.local * l->deviation));
+	follow(&d->deviation_season, fabs(late - l->excess), MAX(l->plain, P.gain_slow));
+	follow(&d->season_mid, off - l->excess, P.gain_mid);
+	follow(&d->season_short, off - l->excess, P.gain_short);
+	see_level(l, ASPECT_SEASON_SHIFT, off, d->season_short);
+}
+
+/* Each profile learns what is left by those before it. */
+static void learn_season(struct detector *d, const struct look *l)
+{
+	if (!isnan(*l->week)) {
+		double without = clipped(l, l->off_day), with = clipped(l, l->off_day - (double)*l->week);
+
+		follow(&d->left_by_day, fabs(without), MAX(l->plain, P.gain_slow));
+		follow(&d->left_by_week, fabs(with), MAX(l->plain, P.gain_slow));
 	}
+	season_learn(l->week, clipped(l, l->off_day), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
+	season_learn(l->day, clipped(l, l->off_day), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+	if (l->cycle)
+		season_learn(l->cycle, clipped(l, l->off_week), P.gain_cycle);
 	cycle_follow(&d->cycle, l->time_ns, (d->fast - d->slow) * l->inverse, d->interval);
 }
 
@@ -332,12 +326,11 @@ static bool is_return(const struct detector *d, const struct look *l)
 
 static void see_levels(struct detector *d, struct look *l)
 {
-	see(l, ASPECT_NOW, l->off, l->inverse);
-	l->back[ASPECT_NOW] = l->back[ASPECT_NOW_LOCAL] = is_return(d, l);
-	see(l, ASPECT_NOW_LOCAL, l->off, 1 / (d->deviation_fast + P.local * l->deviation));
-	see_day(d, l);
-	d->shorter += MAX(l->plain, P.gain_short) * (l->learned - d->shorter);
-	d->mid += MAX(l->plain, P.gain_mid) * (l->learned - d->mid);
+	see(l, ASPECT_NOW, l->off);
+	l->per[ASPECT_NOW] = (float)(1 / (d->deviation_fast + P.local * l->deviation));
+	l->fresh[ASPECT_NOW] = !is_return(d, l);
+	follow(&d->shorter, l->learned, MAX(l->plain, P.gain_short));
+	follow(&d->mid, l->learned, MAX(l->plain, P.gain_mid));
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
 	see_level(l, ASPECT_DRIFT, l->value - d->longer, d->mid - d->longer);
 }
@@ -345,26 +338,20 @@ static void see_levels(struct detector *d, struct look *l)
 static void see_roughness(struct detector *d, struct look *l)
 {
 	follow(&d->rough, fabs(l->learned - d->fast), MAX(l->plain, P.gain_rough));
-	see(l, ASPECT_ROUGH, d->rough, l->inverse);
+	see(l, ASPECT_ROUGH, d->rough);
 
 	double floor = P.tail_floor * l->deviation, ratio = (d->rough + floor) / (d->deviation_fast + floor);
 
-	l->number[ASPECT_ROUGHER] = (float)ratio;
-	l->number[ASPECT_SMOOTHER] = (float)(1 / ratio);
-}
-
-/* The day's profile is no help where it leaves as much as it explains. */
-static bool season_tells(const struct detector *d)
-{
-	return d->seen > LEARN_ALL && d->deviation_day < SEASON_TELLS * d->deviation_slow;
+	see_number(l, ASPECT_ROUGHER, ratio, 1);
+	see_number(l, ASPECT_SMOOTHER, 1 / ratio, -1);
 }
 
 /* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
 static double place_of(const struct detector *d, const struct look *l)
 {
-	bool seasonal = season_tells(d) && !isnan(*l->day);
-	double off = l->value - (seasonal ? (double)*l->day : d->slow);
-	double usual = seasonal ? d->deviation_day + P.local * l->deviation : d->deviation_slow;
+	bool seasonal = l->season_tells;
+	double off = seasonal ? l->off_season : l->value - d->slow;
+	double usual = seasonal ? d->deviation_season + P.local * l->deviation : d->deviation_slow;
 
 	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
 }
@@ -402,7 +389,7 @@ static void see_calm(struct detector *d, struct look *l)
 {
 	if (l->value == d->last)
 		return;
-	if (fabs(l->off) <= CALM * (double)d->deviation_fast && d->deviation_fast >= CALM_STEPS * d->step)
+	if (fabs(l->off) <= CALM * d->deviation_fast && d->deviation_fast >= CALM_STEPS * d->step)
 		l->calm = P.stuck * run_on(&d->calm, l->n, &l->longer);
 	else
 		run_over(&d->calm);
@@ -410,9 +397,9 @@ static void see_calm(struct detector *d, struct look *l)
 
 static void see_shape(struct detector *d, const struct look *l, struct detection *ret)
 {
-	double place = place_of(d, l), usual = MAX(JUMP_DEVIATIONS * (double)d->deviation_fast, ONE_STEP * d->step);
+	double place = place_of(d, l), usual = MAX(JUMP_DEVIATIONS * d->deviation_fast, ONE_STEP * d->step);
 
-	shape_see(&d->shape, place, usual > 0 ? l->off / usual : 0);
+	shape_see(&d->shape, place, fabs(l->off) > usual && usual > 0);
 	ret->away = fabs(place) > 1;
 	ret->young = l->n < YOUNG;
 }
@@ -466,11 +453,10 @@ static void see_rhythm(struct detector *d, struct look *l)
 	bool gap = interval > SILENT_LEAST * d->interval, usual = gap && interval <= usual_gap_ns(&d->gaps, l->time_ns);
 	double ratio = MAX(interval, d->interval) / MIN(interval, d->interval);
 
-	l->way[ASPECT_RHYTHM] = (float)(d->interval - interval);
 	if (!usual) {
 		/* Above the floor: what was regular to the nanosecond is as sure as can be when it changes. */
-		l->number[ASPECT_RHYTHM] = (float)(P.tail_floor * ABOVE_FLOOR + MIN(ratio - 1, FAR_RATIO));
-		l->number[TAIL_LATE] = (float)(P.tail_floor + MIN(MAX(interval / d->interval - 1, 0.0), FAR_RATIO));
+		see_number(l, ASPECT_RHYTHM, P.tail_floor * ABOVE_FLOOR + ratio - 1, d->interval - interval);
+		see_number(l, TAIL_LATE, P.tail_floor + (interval > d->interval ? ratio - 1 : 0), 1);
 	}
 	if (gap)
 		see_gap(&d->gaps, l->time_ns, interval);
@@ -486,9 +472,9 @@ static void learn(struct detector *d, const struct look *l)
 	d->alone = fabs(l->off) > l->outlier && l->n > LEARN_ALL && !d->alone;
 	if (!d->alone)
 		d->fast += MAX(l->plain, P.gain_fast) * l->off;
-	d->deviation_slow += MAX(l->plain, P.gain_slow) * (fabs(slow) - d->deviation_slow);
+	follow(&d->deviation_slow, fabs(slow), MAX(l->plain, P.gain_slow));
 	d->slow += MAX(l->plain, P.gain_slow) * slow;
-	d->longer += MAX(l->plain, P.gain_long) * (l->learned - d->longer);
+	follow(&d->longer, l->learned, MAX(l->plain, P.gain_long));
 	d->last = l->value;
 	d->last_ns = l->time_ns;
 	d->seen += d->seen < UINT32_MAX;
@@ -498,46 +484,50 @@ static void learn(struct detector *d, const struct look *l)
 
 static bool learn_tails(struct detector *d, struct look *l)
 {
-	struct tails_gains gains = {
+	const float brief = (float)P.tail_share_brief, lasting = (float)P.tail_share;
+	const float ln_brief = (float)portable_ln(P.tail_share_brief), ln_lasting = (float)portable_ln(P.tail_share);
+	const struct tails_gains gains = {
+		.q = { [BRIEF] = brief, lasting, lasting }, .ln_q = { [BRIEF] = ln_brief, ln_lasting, ln_lasting },
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
-		.floor = (float)(P.tail_floor * AT_FLOOR), .ln_floor = (float)portable_ln(P.tail_floor),
+		.floor = (float)(P.tail_floor * AT_FLOOR), .u_least = (float)P.tail_floor,
 		.most = (float)P.tail_most, .fade = (float)P.tail_fade,
 	};
 
-	_Pragma("GCC unroll 16") for (int a = 0; a < TAILS; a++) {
-		bool brief = a < DETECTOR_ASPECTS && detector_kind_is_brief(kind_of_aspect[a]);
-		double q = brief ? P.tail_share_brief : P.tail_share;
+	float number[TAILS];
 
-		tails_share(&gains, a, (float)q, (float)portable_ln(q));
+	EACH_VECTOR(v) {
+		int i = v * FLOAT4_N;
+		float4 units = float4_size(float4_load(l->off_of + i)) * float4_load(l->per + i);
+
+		float4_store(number + i, float4_smaller(float4_all(FAR_RATIO), units) + float4_all((float)P.tail_floor));
 	}
-	return tails_update(&d->tails, l->number, &gains, l->evidence, l->record);
+	return tails_update(&d->tails, number, &gains, l->evidence, l->record);
 }
 
 /* The evidence of all aspects together.  ret_moment: of those that look at this value alone; ret_news: without levels that
  * are on their way back. */
 static double votes(struct look *l, double *ret_moment, double *ret_news)
 {
-	static const double news_of[] = { 1, 0 }; /* by whether it is on its way back */
-	double sum = 0, moment = 0, news = 0;
+	double range = P.range_weight * MIN(l->range, P.vote), moment = range * range, news = moment, sum = moment;
 
-	EACH_ASPECT_IF(l->any, a) {
-		double vote = detector_kind_is_brief(kind_of_aspect[a]) ? P.vote_brief : P.vote;
-		double of_tail = detector_weight[a] * MIN(l->evidence[a], vote);
-		double of_record = detector_record_weight[a] * MIN(l->record[a], P.vote);
-		double of_both = of_tail * of_tail + of_record * of_record;
+	l->loud_range = range;
+	if (l->any) {
+		float4 square[TAILS_VECTORS], fresh = { 0 };
 
-		l->loud[a] = MAX(of_tail, of_record);
-		sum += of_both;
-		news += news_of[l->back[a]] * of_both;
-		moment += detector_kind_is_brief(kind_of_aspect[a]) ? of_both : 0;
-	}
-	for (int r = 0; r < RANGES; r++) {
-		double of_range = detector_range_weight[r] * MIN(l->range[r], P.vote), square = of_range * of_range;
+		EACH_VECTOR(v) {
+			int i = v * FLOAT4_N;
+			float4 vote = float4_all((float)(v == BRIEF ? P.vote_brief : P.vote));
+			float4 of_tail = float4_load(detector_weight + i) * float4_smaller(float4_load(l->evidence + i), vote);
+			float4 of_record = float4_load(detector_record_weight + i) *
+					  float4_smaller(float4_load(l->record + i), float4_all((float)P.vote));
 
-		l->loud_range[r] = of_range;
-		sum += square;
-		news += square;
-		moment += detector_kind_is_brief(kind_of_range[r]) ? square : 0;
+			float4_store(l->loud + i, float4_larger(of_tail, of_record));
+			square[v] = of_tail * of_tail + of_record * of_record;
+			fresh += square[v] * float4_load(l->fresh + i);
+		}
+		moment += (double)float4_sum(square[BRIEF]);
+		sum += (double)float4_sum(square[0] + square[1] + square[2]);
+		news += (double)float4_sum(fresh);
 	}
 	*ret_moment = sqrt(moment);
 	*ret_news = sqrt(news);
@@ -556,10 +546,10 @@ static double far_out(const struct look *l, double *ret_beyond)
 	if (!l->any)
 		return 0;
 
-	double now = MAX(l->evidence[ASPECT_NOW_LOCAL] - P.far_from, 0.0);
+	double now = MAX(l->evidence[ASPECT_NOW] - P.far_from, 0.0);
 	double season = MAX(l->evidence[ASPECT_SEASON_LOCAL] - P.far_from, 0.0), other = 0;
 
-	for (int a = ASPECT_SHIFT; a < DETECTOR_ASPECTS; a++)
+	for (int a = ASPECT_NOW + 1; a < DETECTOR_ASPECTS; a++)
 		other = MAX(other, l->evidence[a] - P.far_from);
 
 	double far = MAX(now + P.far_season * season, P.far_other * other);
@@ -570,7 +560,7 @@ static double far_out(const struct look *l, double *ret_beyond)
 
 /* ------------------------------------------------------------------ which kind it is */
 
-static bool is_in_profile(const struct look *l, const float *bins, int n, double margin)
+static bool is_in_profile(double x, const float *bins, int n, double margin)
 {
 	float low = INFINITY, high = -INFINITY;
 
@@ -578,16 +568,22 @@ static bool is_in_profile(const struct look *l, const float *bins, int n, double
 		low = MIN(bins[i], low); /* NaN is passed over */
 		high = MAX(bins[i], high);
 	}
-	return l->value >= (double)low - margin && l->value <= (double)high + margin;
+	return x >= (double)low - margin && x <= (double)high + margin;
 }
 
 /* Usual as a value, at another time of the day or cycle. */
 static bool is_of_another_time(const struct detector *d, const struct look *l)
 {
-	double margin = 2 * PLACE_DEVIATIONS * (d->deviation_day + P.local * l->deviation);
+	double margin = 2 * PLACE_DEVIATIONS * (d->deviation_season + P.local * l->deviation);
 
-	return (season_tells(d) && is_in_profile(l, d->day, DAY_BINS, margin)) ||
-	       (l->evidence[ASPECT_CYCLE] > 0 && is_in_profile(l, d->cycle.bin, CYCLE_BINS, margin));
+	return l->season_tells && (is_in_profile(l->value, d->day, DAY_BINS, margin) ||
+				      (l->cycle && is_in_profile(l->off_week, d->cycle.bin, CYCLE_BINS, margin)));
+}
+
+static void tell(struct detection *ret, enum detector_kind kind, int8_t direction)
+{
+	ret->kind = kind;
+	ret->direction = direction;
 }
 
 /* What speaks loudest, by the weights of the vote. */
@@ -598,15 +594,10 @@ static void tell_loudest(const struct look *l, struct detection *ret)
 	EACH_ASPECT_IF(l->any, a)
 		if (l->loud[a] > most) {
 			most = l->loud[a];
-			ret->kind = kind_of_aspect[a];
-			ret->direction = sign_of(l->way[a]);
+			tell(ret, kind_of_aspect[a], sign_of(l->off_of[a]));
 		}
-	for (int r = 0; r < RANGES; r++)
-		if (l->loud_range[r] > most) {
-			most = l->loud_range[r];
-			ret->kind = kind_of_range[r];
-			ret->direction = sign_of(l->range_way[r]);
-		}
+	if (l->loud_range > most)
+		tell(ret, DETECTOR_SPIKE, l->range_way);
 }
 
 /* The direction of that kind's aspect with most evidence. */
@@ -617,21 +608,15 @@ static int8_t way_of(const struct look *l, enum detector_kind kind)
 	for (int a = 0; a < DETECTOR_ASPECTS; a++)
 		if (kind_of_aspect[a] == kind && l->evidence[a] > most) {
 			most = l->evidence[a];
-			way = l->way[a];
+			way = l->off_of[a];
 		}
 	return sign_of(way);
 }
 
-static void tell(struct detection *ret, enum detector_kind kind, int8_t direction)
-{
-	ret->kind = kind;
-	ret->direction = direction;
-}
-
-/* By more than the floor, which is in each number as well. */
+/* By more than what makes no difference. */
 static bool is_off_level(const struct look *l)
 {
-	return l->number[ASPECT_NOW] > 2 * P.tail_floor;
+	return fabs(l->off) > l->step + P.tail_floor * l->deviation;
 }
 
 /* Weights say how sure one is; which kind it is follows from what the series has looked like of late.  One cause speaks
@@ -653,7 +638,7 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 	/* What goes on for a while is off the season by its level too; and a jump is a spike. */
 	bool off_season = nats[DETECTOR_SEASONAL] > 0 && (side != 0 || nats[DETECTOR_SPIKE] == 0);
 
-	off_season |= side != 0 && (l->evidence[ASPECT_SEASON_SHIFT] > 0 || l->evidence[ASPECT_WEEK_SHIFT] > 0);
+	off_season |= side != 0 && l->evidence[ASPECT_SEASON_SHIFT] > 0;
 	if (nats[DETECTOR_RHYTHM] > most)
 		tell(ret, DETECTOR_RHYTHM, way_of(l, DETECTOR_RHYTHM));
 	else if (most > 0 && nats[DETECTOR_VARIANCE] == most && way_of(l, DETECTOR_VARIANCE) < 0)
@@ -667,7 +652,7 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 	else if (nats[DETECTOR_SPIKE] > 0)
 		tell(ret, DETECTOR_SPIKE, way_of(l, DETECTOR_SPIKE));
 	else if (ret->kind != DETECTOR_RHYTHM && !(ret->kind == DETECTOR_VARIANCE && ret->direction < 0))
-		tell(ret, DETECTOR_SPIKE, is_off_level(l) ? sign_of(l->way[ASPECT_NOW]) : 0); /* or what is left of one */
+		tell(ret, DETECTOR_SPIKE, is_off_level(l) ? sign_of(l->off_of[ASPECT_NOW]) : 0); /* or what is left of one */
 	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : !detector_kind_is_brief(ret->kind);
 }
 
@@ -675,7 +660,7 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
  * is quiet. */
 static double through_gate(struct detector *d, double evidence, bool quiet)
 {
-	double age = d->gate_age / P.gate_values, stands = age < 1 ? d->gate * (1 - age * age) : 0;
+	double age = d->gate_age * (1 / P.gate_values), stands = age < 1 ? d->gate * (1 - age * age) : 0;
 
 	if (evidence >= stands) {
 		d->gate = (float)evidence;
@@ -700,13 +685,13 @@ static double score_of(double evidence)
 /* What is expected, and within which a value is usual: off by what a share of tail_share / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
-	bool seasonal = !isnan(*l->day) && season_tells(d) && d->deviation_day < d->deviation_fast;
-	double unit = (seasonal ? d->deviation_day : d->deviation_fast) + P.local * l->deviation;
-	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW_LOCAL;
+	bool seasonal = l->season_tells && d->deviation_season < d->deviation_fast;
+	double unit = (seasonal ? d->deviation_season : d->deviation_fast) + P.local * l->deviation;
+	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW;
 
-	ret->expected = d->base + (seasonal ? *l->day + d->day_mid * P.season_follow : d->fast);
-	ret->unit = isnan(d->tails.u[a]) ? 0 : unit;
-	ret->ln_units = d->tails.u[a] + BAND_NATS * (double)d->tails.m[a];
+	ret->expected = d->base + (seasonal ? l->value - l->off_season + d->season_mid * P.season_follow : d->fast);
+	ret->unit = isnan(d->tails.u[a]) ? 0 : unit * d->tails.u[a];
+	ret->nats = BAND_NATS * (double)d->tails.m[a];
 }
 
 static void first_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)
@@ -717,10 +702,20 @@ static void first_value(struct detector *d, int64_t time_ns, double value, struc
 	ret->expected = value;
 }
 
+/* Of many series in turn, a state is no longer in the nearest caches. */
+static inline void fetch(struct detector *d, struct look *ret, int64_t time_ns)
+{
+	ret->day = &d->day[season_bin(time_ns, NS_PER_DAY, DAY_BINS)];
+	ret->week = &d->week[season_bin(time_ns, NS_PER_WEEK, WEEK_BINS)];
+	__builtin_prefetch(ret->day);
+	__builtin_prefetch(ret->week);
+	_Pragma("GCC unroll 16") for (size_t at = CACHE_LINE; at < offsetof(struct detector, cycle) + CACHE_LINE; at += CACHE_LINE)
+		__builtin_prefetch((const char *)d + at);
+}
+
 static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, double value)
 {
 	ret->time_ns = time_ns;
-	ret->day = &d->day[season_bin(time_ns, NS_PER_DAY, DAY_BINS)];
 	ret->value = value;
 	ret->off = value - d->fast;
 	ret->n = d->seen;
@@ -728,6 +723,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 	ret->step = d->deviation_fast < STILL * d->step ? STILL_STEPS * ONE_STEP * d->step : 0;
 	ret->deviation = MAX(d->deviation_slow, d->step);
 	ret->inverse = ret->deviation > 0 ? 1 / ret->deviation : 0;
+	ret->most = d->seen > LEARN_ALL ? P.clip * ret->deviation : INFINITY;
 	ret->outlier = OUTLIER * d->deviation_fast + ret->deviation;
 
 	double gross = OUTLIER_LEARNED * ret->outlier;
@@ -735,35 +731,44 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 	ret->excess = d->seen > LEARN_ALL ? ret->off - CLAMP(ret->off, -gross, gross) : 0;
 	ret->learned = value - ret->excess;
 	ret->ready = d->seen >= DETECTOR_WARMUP && ret->deviation > 0;
-	for (int i = 0; i < TAILS; i++) {
-		ret->number[i] = NAN;
-		ret->back[i] = false;
+	EACH_VECTOR(v) {
+		int i = v * FLOAT4_N;
+
+		float4_store(ret->off_of + i, float4_all(NAN));
+		float4_store(ret->per + i, float4_all((float)ret->inverse));
+		float4_store(ret->fresh + i, float4_all(1));
 	}
-	for (int r = 0; r < RANGES; r++)
-		ret->range[r] = 0;
-	ret->equal = ret->calm = 0;
+	ret->range = ret->equal = ret->calm = 0;
 	ret->longer = false;
-	ret->way[ASPECT_ROUGHER] = 1;
-	ret->way[ASPECT_SMOOTHER] = -1;
 }
 
 /* What is expected, and the shape, come before the value is learned by what follows. */
 static void look_at(struct detector *d, struct look *l, struct detection *ret)
 {
+	look_at_season(d, l);
 	expect(d, l, ret);
 	see_shape(d, l, ret);
 	see_equal(d, l);
 	see_calm(d, l);
 	see_levels(d, l);
-	see_cycle(d, l);
+	see_season(d, l);
 	see_roughness(d, l);
 	see_extremes(l, &d->all);
-	see_range(l, RANGE_SHORT, d->shorter, &d->high_short, &d->low_short);
 	see_rhythm(d, l);
+}
+
+static bool is_quiet(const struct look *l)
+{
+	return !l->any && l->range == 0 && l->equal == 0 && l->calm == 0;
 }
 
 static void judge(struct detector *d, struct look *l, struct detection *ret)
 {
+	if (is_quiet(l)) {
+		through_gate(d, 0, true);
+		return;
+	}
+
 	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond, moment, news;
 	double far = far_out(l, &beyond), evidence = warm * (votes(l, &moment, &news) + far);
 	double of_interval = evidence == 0 ? 0 : P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS);
@@ -779,7 +784,7 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
 	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
-	if (l->back[ASPECT_NOW])
+	if (l->fresh[ASPECT_NOW] == 0)
 		far = beyond = 0;
 	news = through_gate(d, adjusted(warm * (news + far), of_interval), evidence == 0);
 	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
@@ -790,6 +795,7 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	double value = number - d->base, step = fabs(value - d->last);
 	struct look l;
 
+	fetch(d, &l, time_ns);
 	if (step > STEP_SMALLEST && (d->step == 0 || step < (double)d->step))
 		d->step = (float)step;
 	if ((double)(time_ns - d->last_ns) > GAP * d->interval && d->seen > LEARN_ALL)
@@ -797,6 +803,7 @@ static void next_value(struct detector *d, int64_t time_ns, double number, struc
 	look_begin(&l, d, time_ns, value);
 	look_at(d, &l, ret);
 	ret->density = d->interval > 0 ? DENSITY_INTERVAL_NS / d->interval : 1;
+	learn_season(d, &l);
 	learn(d, &l);
 	if (!l.ready)
 		return;
@@ -866,7 +873,7 @@ void detector_update(struct detector *d, int64_t time_ns, double value, struct d
 
 struct band detector_band(const struct detection *found)
 {
-	double half = found->unit > 0 ? found->unit * portable_exp(found->ln_units) : 0;
+	double half = found->unit > 0 ? found->unit * portable_exp(found->nats) : 0;
 
 	return (struct band){ found->expected - half, found->expected + half };
 }
@@ -880,7 +887,7 @@ int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_
 
 	double a_week = NS_PER_WEEK / d->interval;
 	double nats = portable_ln(MAX(a_week / false_alarms_per_week, 1.0)) + portable_ln(P.tail_share);
-	double intervals = 1 + portable_exp(u + m * MAX(nats, 0.0));
+	double intervals = 1 + u * portable_exp(m * MAX(nats, 0.0));
 	double after_ns = MAX(CLAMP(intervals, SILENT_LEAST, SILENT_MOST) * d->interval, usual_gap_ns(&d->gaps, d->last_ns));
 
 	return after_ns < (double)TIME_MAX_NS ? d->last_ns + (int64_t)after_ns : INT64_MAX;

@@ -27,7 +27,7 @@
 /* Nothing is reported before so many values. */
 #define DETECTOR_WARMUP 20
 /* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
-#define DETECTOR_VERSION 5
+#define DETECTOR_VERSION 6
 
 enum detector_kind {
 	DETECTOR_NONE,
@@ -47,7 +47,7 @@ struct detection {
 	double unusual, unusual_now; /* 0..1; the latter of this value alone, without what is slow to forget */
 	double density; /* values of the series a week, in 2016 */
 	double expected;       /* before the value was seen */
-	double unit, ln_units; /* of the band around it, see detector_band() */
+	double unit, nats;     /* of the band around it, see detector_band() */
 	enum detector_kind kind;    /* of the score, or else of what is unusual */
 	int8_t direction;           /* -1 below what is usual, 1 above, 0 neither */
 	bool young;                 /* what a series does in the long run is not known yet */
@@ -84,13 +84,12 @@ struct detector {
 	double base; /* the first value: all others, and bins, are offsets from it */
 	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
 	double interval;                        /* usual */
-	double deviation_slow;
+	double deviation_slow, deviation_fast, deviation_season, rough;
+	double left_by_day, left_by_week; /* mean, of values off the profiles */
+	double season_mid, season_short;  /* levels of what is off the profiles */
 	double counted; /* the value, of a counter, that an increment is from */
-	float deviation_fast, deviation_day, rough;
 	float step; /* smallest between two values so far; 0: all were equal */
 	struct extremes all;
-	float high_short, low_short, high_week, low_week;
-	float day_mid, day_short, week_mid, week_short, cycle_mid;
 	float gate, gate_age;
 	uint32_t seen;
 	uint16_t changes;

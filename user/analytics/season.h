@@ -1,7 +1,7 @@
 /* What a series usually does at this time: of the day, of the week, and of a shorter cycle whose period is found.
  *
  * Day.    A profile of DAY_BINS means, offsets from the series' first value.
- * Week.   What is left after the day's profile, in WEEK_BINS: a weekend costs no second day's profile.
+ * Week.   What the day's profile leaves, in WEEK_BINS: a weekend costs no second day's profile.
  * Cycle.  Machines have periods of minutes or hours.  The time from one crossing of the slow level, upwards, to the next
  *         is a period; when CYCLE_AGREED of them in a row agree within CYCLE_TOLERANCE, that is the cycle.  Its phase
  *         starts anew at each crossing, so that the profile follows a clock that is not quite constant.

@@ -15,11 +15,11 @@
 #define RAMP_SHARE 0.25      /* likewise, of what no change leaves */
 #define PARTIAL_LEAST 8      /* values that a mean is of */
 
-void shape_see(struct shape *s, double place, double jump)
+void shape_see(struct shape *s, double place, bool jump)
 {
 	s->above = s->above << 1 | (place > 1);
 	s->below = s->below << 1 | (place < -1);
-	s->jumps = s->jumps << 1 | (fabs(jump) > 1);
+	s->jumps = s->jumps << 1 | jump;
 	s->sum += (float)CLAMP(place, -PLACE_MOST, PLACE_MOST);
 	if (++s->n < SHAPE_BLOCK)
 		return;

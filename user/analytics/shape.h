@@ -25,9 +25,9 @@ struct shape {
 	uint8_t n, blocks; /* values in sum; means, the newest last */
 };
 
-/* place: off what is usual, signed; beyond 1 is no longer usual.  jump: off the values just before, likewise.  A zeroed
+/* place: off what is usual, signed; beyond 1 is no longer usual.  jump: off the values just before, by more than is usual.  A zeroed
  * shape has seen nothing. */
-void shape_see(struct shape *s, double place, double jump);
+void shape_see(struct shape *s, double place, bool jump);
 
 /* 1, -1: where most of the last values were, but for what chance puts elsewhere; 0: here and there, or too few. */
 int8_t shape_side(const struct shape *s);

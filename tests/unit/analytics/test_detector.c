@@ -220,15 +220,15 @@ static void what_is_not_newer_changes_nothing(void)
 static bool is_finite_or_nothing(const struct detector *d)
 {
 	double all[] = { d->last, d->fast, d->shorter, d->mid, d->slow, d->longer, d->base, d->interval, d->all.high,
-			 d->all.low, d->high_short, d->low_short, d->step, d->deviation_slow, d->deviation_fast,
-			 d->deviation_day, d->rough, d->day_mid, d->day_short, d->week_mid, d->week_short, d->high_week,
-			 d->low_week, d->cycle_mid, d->gate, d->gate_age, d->counted, d->cycle.period_ns };
+			 d->all.low, d->step, d->deviation_slow, d->deviation_fast, d->deviation_season, d->rough,
+			 d->left_by_day, d->left_by_week, d->season_mid, d->season_short, d->gate, d->gate_age, d->counted,
+			 d->cycle.period_ns };
 	bool fine = true;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)
 		fine &= isfinite(all[i]) != 0;
 	for (int i = 0; i < TAILS; i++)
-		fine &= !isinf(d->tails.u[i]) && isfinite(d->tails.m[i]) && (isfinite(d->tails.top[i]) || d->tails.n[i] == 0);
+		fine &= !isinf(d->tails.u[i]) && isfinite(d->tails.m[i]) && isfinite(d->tails.top[i]);
 	for (int i = 0; i < DAY_BINS; i++)
 		fine &= !isinf(d->day[i]);
 	for (int i = 0; i < WEEK_BINS; i++)
