@@ -155,9 +155,9 @@ struct look {
 	double off_day, off_week, off_season; /* value off the day; off the week as well; off the cycle as well */
 	bool seasonal, season_tells;          /* something is known of that; it is of use */
 
-	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; fresh: 1, or 0 of what is on
+	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; trend: negative of what is on
 	 * its way back; loud: what votes weigh, where any is evidence. */
-	float off_of[TAILS], per[TAILS], fresh[TAILS], evidence[TAILS], record[TAILS], loud[TAILS];
+	float off_of[TAILS], per[TAILS], trend[TAILS], evidence[TAILS], record[TAILS], loud[TAILS];
 	bool any;                 /* has evidence, or is a record */
 	double range, loud_range; /* beyond all values so far: nats, what its vote weighs ... */
 	int8_t range_way;         /* ... and on which side */
@@ -205,7 +205,7 @@ static inline void see(struct look *l, enum detector_aspect a, double off)
 static inline void see_level(struct look *l, enum detector_aspect a, double off, double level)
 {
 	see(l, a, level);
-	l->fresh[a] = (off - level) * level >= 0;
+	l->trend[a] = (float)((off - level) * level);
 }
 
 /* A number that is none of deviations, such as a ratio of them; way: its direction. */
@@ -328,7 +328,7 @@ static void see_levels(struct detector *d, struct look *l)
 {
 	see(l, ASPECT_NOW, l->off);
 	l->per[ASPECT_NOW] = (float)(1 / (d->deviation_fast + P.local * l->deviation));
-	l->fresh[ASPECT_NOW] = !is_return(d, l);
+	l->trend[ASPECT_NOW] = is_return(d, l) ? -1 : 0;
 	follow(&d->shorter, l->learned, MAX(l->plain, P.gain_short));
 	follow(&d->mid, l->learned, MAX(l->plain, P.gain_mid));
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
@@ -356,50 +356,45 @@ static double place_of(const struct detector *d, const struct look *l)
 	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
 }
 
+static void run_see(struct run *r, bool goes_on)
+{
+	r->most = goes_on ? r->most : MAX(r->most, r->now);
+	r->now = goes_on ? r->now + (r->now < UINT16_MAX) : 0;
+}
+
 /* If runs are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is as improbable as
  * exp(-k ln n / longest).  Its nats; it is news when the run has doubled. */
-static double run_on(struct run *r, double n, bool *ret_news)
+static double run_nats(const struct run *r, double n, bool *ret_news)
 {
-	r->now += r->now < UINT16_MAX;
-
 	uint32_t longest = r->most + RUN_LEAST;
 
+	if (n < RUNS_LEAST || r->now < 2 * longest)
+		return 0;
 	*ret_news = r->now % longest == 0 && __builtin_popcount(r->now / longest) == 1;
-	return n >= RUNS_LEAST && r->now >= 2 * longest ? r->now * portable_ln(n) / longest : 0;
+	return r->now * portable_ln(n) / longest;
 }
 
-static void run_over(struct run *r)
+/* Values that are equal; and nearer to those before than values are wont to be: smoother, where that is no matter of the
+ * resolution. */
+static void see_runs(struct detector *d, struct look *l)
 {
-	r->most = MAX(r->most, r->now);
-	r->now = 0;
-}
+	bool equal = l->value == d->last;
 
-static void see_equal(struct detector *d, struct look *l)
-{
-	if (l->value == d->last) {
-		l->equal = P.stuck * run_on(&d->equal, d->changes, &l->longer);
+	run_see(&d->equal, equal);
+	if (equal) {
+		l->equal = P.stuck * run_nats(&d->equal, d->changes, &l->longer);
 		return;
 	}
-	run_over(&d->equal);
 	d->changes += d->changes < UINT16_MAX;
-}
-
-/* Nearer to those before than values are wont to be: smoother, where that is no matter of the resolution. */
-static void see_calm(struct detector *d, struct look *l)
-{
-	if (l->value == d->last)
-		return;
-	if (fabs(l->off) <= CALM * d->deviation_fast && d->deviation_fast >= CALM_STEPS * d->step)
-		l->calm = P.stuck * run_on(&d->calm, l->n, &l->longer);
-	else
-		run_over(&d->calm);
+	run_see(&d->calm, (fabs(l->off) <= CALM * d->deviation_fast) & (d->deviation_fast >= CALM_STEPS * d->step));
+	l->calm = P.stuck * run_nats(&d->calm, l->n, &l->longer);
 }
 
 static void see_shape(struct detector *d, const struct look *l, struct detection *ret)
 {
 	double place = place_of(d, l), usual = MAX(JUMP_DEVIATIONS * d->deviation_fast, ONE_STEP * d->step);
 
-	shape_see(&d->shape, place, fabs(l->off) > usual && usual > 0);
+	shape_see(&d->shape, place, (fabs(l->off) > usual) & (usual > 0));
 	ret->away = fabs(place) > 1;
 	ret->young = l->n < YOUNG;
 }
@@ -523,7 +518,7 @@ static double votes(struct look *l, double *ret_moment, double *ret_news)
 
 			float4_store(l->loud + i, float4_larger(of_tail, of_record));
 			square[v] = of_tail * of_tail + of_record * of_record;
-			fresh += square[v] * float4_load(l->fresh + i);
+			fresh += float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
 		}
 		moment += (double)float4_sum(square[BRIEF]);
 		sum += (double)float4_sum(square[0] + square[1] + square[2]);
@@ -589,15 +584,17 @@ static void tell(struct detection *ret, enum detector_kind kind, int8_t directio
 /* What speaks loudest, by the weights of the vote. */
 static void tell_loudest(const struct look *l, struct detection *ret)
 {
-	double most = 0;
+	float most = 0;
+	int loudest = 0;
 
-	EACH_ASPECT_IF(l->any, a)
-		if (l->loud[a] > most) {
-			most = l->loud[a];
-			tell(ret, kind_of_aspect[a], sign_of(l->off_of[a]));
-		}
-	if (l->loud_range > most)
+	EACH_ASPECT_IF(l->any, a) {
+		loudest = l->loud[a] > most ? a : loudest;
+		most = MAX(most, l->loud[a]);
+	}
+	if (l->loud_range > (double)most)
 		tell(ret, DETECTOR_SPIKE, l->range_way);
+	else if (most > 0)
+		tell(ret, kind_of_aspect[loudest], sign_of(l->off_of[loudest]));
 }
 
 /* The direction of that kind's aspect with most evidence. */
@@ -736,7 +733,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 
 		float4_store(ret->off_of + i, float4_all(NAN));
 		float4_store(ret->per + i, float4_all((float)ret->inverse));
-		float4_store(ret->fresh + i, float4_all(1));
+		float4_store(ret->trend + i, float4_all(0));
 	}
 	ret->range = ret->equal = ret->calm = 0;
 	ret->longer = false;
@@ -748,8 +745,7 @@ static void look_at(struct detector *d, struct look *l, struct detection *ret)
 	look_at_season(d, l);
 	expect(d, l, ret);
 	see_shape(d, l, ret);
-	see_equal(d, l);
-	see_calm(d, l);
+	see_runs(d, l);
 	see_levels(d, l);
 	see_season(d, l);
 	see_roughness(d, l);
@@ -784,7 +780,7 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
 	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
-	if (l->fresh[ASPECT_NOW] == 0)
+	if (l->trend[ASPECT_NOW] < 0)
 		far = beyond = 0;
 	news = through_gate(d, adjusted(warm * (news + far), of_interval), evidence == 0);
 	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
@@ -827,6 +823,8 @@ static double without_counter(struct detector *d, double value, double gap)
 	double before = d->counted;
 
 	d->counted = value;
+	if (d->rises == NEVER && !d->is_counter)
+		return value;
 	if (value < before && (!d->is_counter || value < 0 || value > before / 2)) {
 		if (d->is_counter)
 			detector_init(d);
@@ -835,7 +833,7 @@ static double without_counter(struct detector *d, double value, double gap)
 	}
 	if (value < before)
 		return NAN;
-	if (!d->is_counter && d->rises != NEVER && value > before && d->seen > 0 && ++d->rises == COUNTER_RISES) {
+	if (!d->is_counter && value > before && d->seen > 0 && ++d->rises == COUNTER_RISES) {
 		detector_init(d);
 		d->counted = value;
 		d->is_counter = 1;

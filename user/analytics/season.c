@@ -28,14 +28,13 @@ static void take_period(struct cycle *c, double period_ns, double interval_ns)
 
 void cycle_follow(struct cycle *c, int64_t time_ns, double distance, double interval_ns)
 {
-	if (distance < -CYCLE_SIDE)
-		c->side = -1;
-	if (distance <= CYCLE_SIDE || c->side == 1)
+	int8_t side = distance > CYCLE_SIDE ? 1 : distance < -CYCLE_SIDE ? -1 : c->side;
+	bool crosses = side - c->side == 2;
+
+	c->side = side;
+	if (!crosses)
 		return;
-	if (c->side == -1) {
-		if (c->crossed_ns != 0)
-			take_period(c, (double)(time_ns - c->crossed_ns), interval_ns);
-		c->crossed_ns = time_ns;
-	}
-	c->side = 1;
+	if (c->crossed_ns != 0)
+		take_period(c, (double)(time_ns - c->crossed_ns), interval_ns);
+	c->crossed_ns = time_ns;
 }
