@@ -66,7 +66,7 @@ def roughness(rng):
 PICTURES = {
     "season": (season, "A building's power: days, weekends, a spike, a holiday", 0.1),
     "level": (level, "A cold store: a new level, a drift, a stuck sensor", 0.01),
-    "cycle": (roughness, "A pump: rough for some hours", 0.1),
+    "cycle": (roughness, "A pump: rough for some hours", 1),
 }
 
 
