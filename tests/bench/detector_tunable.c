@@ -4,7 +4,7 @@
 #include "analytics/detector.c"
 
 /* Weights have no bounds of their own in detector_parameters.def. */
-#define WEIGHT_MOST 4
+#define WEIGHT_MOST 8
 #define RECORD_MOST 3
 
 struct constant {

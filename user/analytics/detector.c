@@ -12,17 +12,17 @@
  * evidence, in nats (tails.h).  So is a record: more than ever.  Aspects of single values have a larger tail than levels,
  * which stay in theirs for a while.
  *
- * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect's evidence
- * counts up to `vote` nats only, little more than that it is in the tail at all, and aspects that agree count for more:
- * the votes are added as squares.  What is far out in the tail of the value's own aspects adds little by little, and what
- * is beyond all doubt in full.  Values beyond the range of all before them, and runs of equal values longer than chance
- * makes them, are evidence of their own kind.
+ * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect that is in its
+ * tail has a vote, however far it is in, and a record adds its own; aspects that agree count for more, as votes are added as
+ * squares.  Only what is beyond all doubt counts in full.  A value beyond all before it, and runs of equal values longer
+ * than chance makes them, are evidence of their own kind.
  *
- * Gate.  An event is told once: evidence of votes must exceed most of that which was told last, less and less of it as
- * time goes, and sooner while nothing is unusual.  What is beyond all doubt passes.  A level that is on its way back was told
- * when it went, and so was what a value returns from.
+ * Gates.  An event is told once: evidence must exceed most of that which was told last, less and less of it as time goes.
+ * Single values may be news again sooner than what lasts, and each has a gate of its own.
+ * What is beyond all doubt passes.  A level that is on its way back was told when it went, and so was what a value returns
+ * from.
  *
- * Score.  R = alarms_at_zero * exp(-nats_a_unit * evidence) is how often series without anomalies have as much evidence
+ * Score.  R = alarms_at_zero * exp(-evidence) is how often series without anomalies have as much evidence
  * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
  *
  * Kind.  A vote says how sure one is, not of what: one cause speaks in many aspects.  The kind follows from which aspects
@@ -358,8 +358,10 @@ static double place_of(const struct detector *d, const struct look *l)
 
 static void run_see(struct run *r, bool goes_on)
 {
-	r->most = goes_on ? r->most : MAX(r->most, r->now);
-	r->now = goes_on ? r->now + (r->now < UINT16_MAX) : 0;
+	uint16_t on = goes_on ? UINT16_MAX : 0; /* which is not foreseen: no branches */
+
+	r->most = MAX(r->most, (uint16_t)(r->now & ~on));
+	r->now = (uint16_t)(r->now + (r->now < UINT16_MAX)) & on;
 }
 
 /* If runs are as long as chance makes them, the longest of n is ln n mean lengths, and one of k values is as improbable as
@@ -499,58 +501,51 @@ static bool learn_tails(struct detector *d, struct look *l)
 	return tails_update(&d->tails, number, &gains, l->evidence, l->record);
 }
 
-/* The evidence of all aspects together.  ret_moment: of those that look at this value alone; ret_news: without levels that
- * are on their way back. */
-static double votes(struct look *l, double *ret_moment, double *ret_news)
+/* What aspects come to together. */
+struct votes {
+	double all, moment;    /* the latter of those that look at this value alone */
+	double brief, lasting; /* what of it is news: levels on their way back are none */
+};
+
+/* A value beyond all before it is of this moment, and news for as long as what lasts. */
+static struct votes votes_of(struct look *l)
 {
-	double range = P.range_weight * MIN(l->range, P.vote), moment = range * range, news = moment, sum = moment;
+	double range = P.range_weight * MIN(l->range, P.record_most), of_range = range * range;
+	double brief = 0, lasting = 0, fresh_brief = 0, fresh_lasting = 0;
 
 	l->loud_range = range;
 	if (l->any) {
-		float4 square[TAILS_VECTORS], fresh = { 0 };
+		float4 square[TAILS_VECTORS], fresh[TAILS_VECTORS];
 
 		EACH_VECTOR(v) {
 			int i = v * FLOAT4_N;
-			float4 vote = float4_all((float)(v == BRIEF ? P.vote_brief : P.vote));
-			float4 of_tail = float4_load(detector_weight + i) * float4_smaller(float4_load(l->evidence + i), vote);
+			float4 of_tail = float4_where(float4_load(l->evidence + i) > float4_all(0), float4_load(detector_weight + i));
 			float4 of_record = float4_load(detector_record_weight + i) *
-					  float4_smaller(float4_load(l->record + i), float4_all((float)P.vote));
+					   float4_smaller(float4_load(l->record + i), float4_all((float)P.record_most));
 
 			float4_store(l->loud + i, float4_larger(of_tail, of_record));
 			square[v] = of_tail * of_tail + of_record * of_record;
-			fresh += float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
+			fresh[v] = float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
 		}
-		moment += (double)float4_sum(square[BRIEF]);
-		sum += (double)float4_sum(square[0] + square[1] + square[2]);
-		news += (double)float4_sum(fresh);
+		brief = (double)float4_sum(square[BRIEF]);
+		lasting = (double)float4_sum(square[1] + square[2]);
+		fresh_brief = (double)float4_sum(fresh[BRIEF]);
+		fresh_lasting = (double)float4_sum(fresh[1] + fresh[2]);
 	}
-	*ret_moment = sqrt(moment);
-	*ret_news = sqrt(news);
-	return sqrt(sum);
+	return (struct votes){ .all = sqrt(brief + lasting + of_range), .moment = sqrt(brief + of_range),
+			       .brief = sqrt(fresh_brief), .lasting = sqrt(fresh_lasting + of_range) };
 }
 
-static double beyond_doubt(double far)
+/* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does. */
+static double beyond_doubt(const struct look *l)
 {
-	return P.beyond * MAX(far - P.beyond_from, 0.0);
-}
+	float other = 0;
 
-/* What is far out in a tail counts without limit.  ret_beyond: what is beyond all doubt. */
-static double far_out(const struct look *l, double *ret_beyond)
-{
-	*ret_beyond = 0;
 	if (!l->any)
 		return 0;
-
-	double now = MAX(l->evidence[ASPECT_NOW] - P.far_from, 0.0);
-	double season = MAX(l->evidence[ASPECT_SEASON_LOCAL] - P.far_from, 0.0), other = 0;
-
 	for (int a = ASPECT_NOW + 1; a < DETECTOR_ASPECTS; a++)
-		other = MAX(other, l->evidence[a] - P.far_from);
-
-	double far = MAX(now + P.far_season * season, P.far_other * other);
-
-	*ret_beyond = beyond_doubt(far);
-	return P.far * far;
+		other = MAX(other, l->evidence[a]);
+	return P.beyond * MAX(MAX((double)l->evidence[ASPECT_NOW], P.beyond_other * other) - P.beyond_from, 0.0);
 }
 
 /* ------------------------------------------------------------------ which kind it is */
@@ -653,30 +648,31 @@ static void tell_kind(const struct detector *d, const struct look *l, struct det
 	ret->lasts = ret->kind == DETECTOR_SEASONAL ? side != 0 : !detector_kind_is_brief(ret->kind);
 }
 
-/* The share of the last event's evidence that stands in the way of the next one: it opens with time, and faster while all
- * is quiet. */
-static double through_gate(struct detector *d, double evidence, bool quiet)
+/* A share of what was told last stands in the way of the next: the gate opens with time, within so many values. */
+static double through_gate(struct gate *g, double evidence, double share, double values)
 {
-	double age = d->gate_age * (1 / P.gate_values), stands = age < 1 ? d->gate * (1 - age * age) : 0;
+	double age = g->age * (1 / values), stands = age < 1 ? g->told * (1 - age * age) : 0;
 
 	if (evidence >= stands) {
-		d->gate = (float)evidence;
-		d->gate_age = 0;
+		g->told = (float)evidence;
+		g->age = 0;
 	}
-	d->gate_age += quiet ? (float)P.gate_quiet : 1;
-	return MAX(evidence - P.gate * stands, 0.0);
+	g->age++;
+	return MAX(evidence - share * stands, 0.0);
 }
 
-/* Where there is evidence, a series of rarer values says less by chance, and the same counts for a little more. */
-static double adjusted(double evidence, double of_interval)
+/* Of evidence, what is news. */
+static double news_of(struct detector *d, double brief, double lasting)
 {
-	return evidence == 0 ? 0 : MAX(evidence + of_interval, 0.0);
+	brief = through_gate(&d->brief, brief, P.gate_brief, P.gate_values_brief);
+	lasting = through_gate(&d->lasting, lasting, P.gate, P.gate_values);
+	return sqrt(brief * brief + lasting * lasting);
 }
 
 /* 1 / (1 + R), R = alarms in 2016 values. */
 static double score_of(double evidence)
 {
-	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-P.nats_a_unit * evidence)) : 0;
+	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-evidence)) : 0;
 }
 
 /* What is expected, and within which a value is usual: off by what a share of tail_share / e^BAND_NATS exceeds. */
@@ -761,29 +757,27 @@ static bool is_quiet(const struct look *l)
 static void judge(struct detector *d, struct look *l, struct detection *ret)
 {
 	if (is_quiet(l)) {
-		through_gate(d, 0, true);
+		d->brief.age++;
+		d->lasting.age++;
 		return;
 	}
 
-	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond, moment, news;
-	double far = far_out(l, &beyond), evidence = warm * (votes(l, &moment, &news) + far);
-	double of_interval = evidence == 0 ? 0 : P.sparse * portable_ln(d->interval / DENSITY_INTERVAL_NS);
+	struct votes v = votes_of(l);
+	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond = warm * beyond_doubt(l);
 
-	beyond *= warm;
-	if (evidence > 0)
+	if (v.all > 0)
 		tell_kind(d, l, ret);
-	if (runs > evidence + beyond) {
+	if (runs > warm * v.all + beyond) {
 		bool equal = runs == l->equal;
 
 		tell(ret, equal ? DETECTOR_FLATLINE : DETECTOR_VARIANCE, equal ? 0 : -1);
 		ret->lasts = true;
 	}
-	ret->unusual = score_of(adjusted(evidence, of_interval) + MAX(beyond, runs));
-	ret->unusual_now = score_of(adjusted(warm * (moment + far), of_interval) + beyond);
+	ret->unusual = score_of(warm * v.all + MAX(beyond, runs));
+	ret->unusual_now = score_of(warm * v.moment + beyond);
 	if (l->trend[ASPECT_NOW] < 0)
-		far = beyond = 0;
-	news = through_gate(d, adjusted(warm * (news + far), of_interval), evidence == 0);
-	ret->score = score_of(news + MAX(beyond, l->longer ? runs : 0));
+		beyond = 0;
+	ret->score = score_of(news_of(d, warm * v.brief, warm * v.lasting) + MAX(beyond, l->longer ? runs : 0));
 }
 
 static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)

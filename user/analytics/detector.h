@@ -78,6 +78,11 @@ struct gaps {
 	float once_ns, usual_ns;       /* the newest that is not usual; the longest that is */
 };
 
+/* Evidence that was told last, and values since: more of them, where there was none. */
+struct gate {
+	float told, age;
+};
+
 /* See detector.c; lengths of time in ns. */
 struct detector {
 	int64_t first_ns, last_ns;
@@ -90,7 +95,7 @@ struct detector {
 	double counted; /* the value, of a counter, that an increment is from */
 	float step; /* smallest between two values so far; 0: all were equal */
 	struct extremes all;
-	float gate, gate_age;
+	struct gate brief, lasting;
 	uint32_t seen;
 	uint16_t changes;
 	uint16_t rises : 14, is_counter : 1, alone : 1;

@@ -28,7 +28,8 @@ static void take_period(struct cycle *c, double period_ns, double interval_ns)
 
 void cycle_follow(struct cycle *c, int64_t time_ns, double distance, double interval_ns)
 {
-	int8_t side = distance > CYCLE_SIDE ? 1 : distance < -CYCLE_SIDE ? -1 : c->side;
+	int beyond = (distance > CYCLE_SIDE) - (distance < -CYCLE_SIDE);
+	int8_t side = (int8_t)(beyond ? beyond : c->side);
 	bool crosses = side - c->side == 2;
 
 	c->side = side;
