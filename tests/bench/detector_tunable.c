@@ -5,7 +5,6 @@
 
 /* Weights have no bounds of their own in detector_parameters.def. */
 #define WEIGHT_MOST 8
-#define RECORD_MOST 3
 
 struct constant {
 	const char *name;
@@ -14,12 +13,10 @@ struct constant {
 	double least, most;
 };
 
-/* PARAMETERs by their names, an aspect's weights as weight_X and record_X. */
+/* PARAMETERs by their names, an aspect's weight as weight_X. */
 static const struct constant constants[] = {
 #define PARAMETER(name, value, least, most, what) { #name, &detector_p.name, NULL, least, most },
-#define ASPECT(name, weight, record, kind, what) \
-	{ "weight_" #name, NULL, &detector_weight[ASPECT_##name], 0, WEIGHT_MOST }, \
-	{ "record_" #name, NULL, &detector_record_weight[ASPECT_##name], 0, RECORD_MOST },
+#define ASPECT(name, weight, kind, what) { "weight_" #name, NULL, &detector_weight[ASPECT_##name], 0, WEIGHT_MOST },
 #include "analytics/detector_parameters.def"
 };
 

@@ -9,21 +9,19 @@
  * and what a shorter cycle adds to both.
  *
  * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
- * evidence, in nats (tails.h).  So is a record: more than ever.  Aspects of single values have a larger tail than levels,
- * which stay in theirs for a while.
+ * evidence, in nats (tails.h).  Aspects of single values have a larger tail than levels, which stay in theirs for a while.
  *
  * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect that is in its
- * tail has a vote, however far it is in, and a record adds its own; aspects that agree count for more, as votes are added as
- * squares.  Only what is beyond all doubt counts in full.  A value beyond all before it, and runs of equal values longer
- * than chance makes them, are evidence of their own kind.
+ * tail has a vote, however far it is in; those that agree count for more, as votes are added as squares.  Only what is beyond
+ * all doubt counts in full.  A value beyond all before it has a vote too, as has roughness beyond all of late, and runs of
+ * equal values longer than chance makes them are evidence of their own kind.
  *
  * Gates.  An event is told once: evidence must exceed most of that which was told last, less and less of it as time goes.
- * Single values may be news again sooner than what lasts, and each has a gate of its own.
- * What is beyond all doubt passes.  A level that is on its way back was told when it went, and so was what a value returns
- * from.
+ * Single values may be news again sooner than what lasts, and each has a gate of its own.  What is beyond all doubt passes.
+ * A level that is on its way back was told when it went, and so was what a value returns from.
  *
- * Score.  R = alarms_at_zero * exp(-evidence) is how often series without anomalies have as much evidence
- * in 2016 values, as measured (docs/anomalies.md); the score is 1 / (1 + R).
+ * Score.  R = alarms_at_zero * exp(-evidence) is how often series without anomalies have as much evidence in 2016 values, as
+ * measured (docs/anomalies.md); the score is 1 / (1 + R).
  *
  * Kind.  A vote says how sure one is, not of what: one cause speaks in many aspects.  The kind follows from which aspects
  * speak at all and from what the last values have looked like (shape.h).
@@ -105,17 +103,12 @@ CONSTANT struct detector_parameters detector_p = {
 };
 
 CONSTANT float detector_weight[TAILS] = {
-#define ASPECT(name, weight, record, kind, what) [ASPECT_##name] = weight,
-#include "analytics/detector_parameters.def"
-};
-
-CONSTANT float detector_record_weight[TAILS] = {
-#define ASPECT(name, weight, record, kind, what) [ASPECT_##name] = record,
+#define ASPECT(name, weight, kind, what) [ASPECT_##name] = weight,
 #include "analytics/detector_parameters.def"
 };
 
 static const uint8_t kind_of_aspect[DETECTOR_ASPECTS] = {
-#define ASPECT(name, weight, record, kind, what) DETECTOR_##kind,
+#define ASPECT(name, weight, kind, what) DETECTOR_##kind,
 #include "analytics/detector_parameters.def"
 };
 
@@ -157,12 +150,12 @@ struct look {
 
 	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; trend: negative of what is on
 	 * its way back; loud: what votes weigh, where any is evidence. */
-	float off_of[TAILS], per[TAILS], trend[TAILS], evidence[TAILS], record[TAILS], loud[TAILS];
-	bool any;                 /* has evidence, or is a record */
-	double range, loud_range; /* beyond all values so far: nats, what its vote weighs ... */
-	int8_t range_way;         /* ... and on which side */
-	double equal, calm;       /* units of evidence, of runs */
-	bool longer;              /* one of which has doubled */
+	float off_of[TAILS], per[TAILS], trend[TAILS], evidence[TAILS], loud[TAILS];
+	bool any;               /* has evidence */
+	double range, roughest; /* votes of a value beyond all before it, and of roughness beyond all of late */
+	int8_t range_way;       /* on which side it is */
+	double equal, calm;     /* units of evidence, of runs */
+	bool longer;            /* one of which has doubled */
 };
 
 void detector_init(struct detector *d)
@@ -215,6 +208,12 @@ static inline void see_number(struct look *l, int tail, double number, double wa
 	l->per[tail] = 1;
 }
 
+/* The vote of what is so far, in what it is measured in, beyond all before it: half of its weight at 1. */
+static double vote_beyond(double weight, double far)
+{
+	return weight * far / (1 + far);
+}
+
 /* How far x is beyond a range. */
 static void see_beyond(struct look *l, float x, float high, float low)
 {
@@ -223,7 +222,8 @@ static void see_beyond(struct look *l, float x, float high, float low)
 	if (!l->ready || !(fabs(beyond) > l->step * ONE_STEP))
 		return;
 	l->range_way = beyond > 0 ? 1 : -1;
-	l->range = portable_ln(1 + P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
+	l->range = vote_beyond(P.range_weight,
+			       P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
 }
 
 static void see_extremes(struct look *l, struct extremes *e)
@@ -344,6 +344,9 @@ static void see_roughness(struct detector *d, struct look *l)
 
 	see_number(l, ASPECT_ROUGHER, ratio, 1);
 	see_number(l, ASPECT_SMOOTHER, 1 / ratio, -1);
+	if (d->rough > d->roughest && l->ready)
+		l->roughest = vote_beyond(P.roughest_weight, P.roughest_factor * (d->rough - d->roughest) / (d->roughest + floor));
+	d->roughest = MAX(d->rough, d->roughest - P.roughest_fade * (d->roughest - d->rough));
 }
 
 /* How far a value is off what is usual at its time; 1: as far as few are.  Before it is learned. */
@@ -487,7 +490,7 @@ static bool learn_tails(struct detector *d, struct look *l)
 		.q = { [BRIEF] = brief, lasting, lasting }, .ln_q = { [BRIEF] = ln_brief, ln_lasting, ln_lasting },
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
 		.floor = (float)(P.tail_floor * AT_FLOOR), .u_least = (float)P.tail_floor,
-		.most = (float)P.tail_most, .fade = (float)P.tail_fade,
+		.most = (float)P.tail_most,
 	};
 
 	float number[TAILS];
@@ -498,7 +501,7 @@ static bool learn_tails(struct detector *d, struct look *l)
 
 		float4_store(number + i, float4_smaller(float4_all(FAR_RATIO), units) + float4_all((float)P.tail_floor));
 	}
-	return tails_update(&d->tails, number, &gains, l->evidence, l->record);
+	return tails_update(&d->tails, number, &gains, l->evidence);
 }
 
 /* What aspects come to together. */
@@ -507,24 +510,21 @@ struct votes {
 	double brief, lasting; /* what of it is news: levels on their way back are none */
 };
 
-/* A value beyond all before it is of this moment, and news for as long as what lasts. */
+/* What is beyond all before it is of this moment, and news for as long as what lasts. */
 static struct votes votes_of(struct look *l)
 {
-	double range = P.range_weight * MIN(l->range, P.record_most), of_range = range * range;
+	double beyond = l->range * l->range + l->roughest * l->roughest;
 	double brief = 0, lasting = 0, fresh_brief = 0, fresh_lasting = 0;
 
-	l->loud_range = range;
 	if (l->any) {
 		float4 square[TAILS_VECTORS], fresh[TAILS_VECTORS];
 
 		EACH_VECTOR(v) {
 			int i = v * FLOAT4_N;
-			float4 of_tail = float4_where(float4_load(l->evidence + i) > float4_all(0), float4_load(detector_weight + i));
-			float4 of_record = float4_load(detector_record_weight + i) *
-					   float4_smaller(float4_load(l->record + i), float4_all((float)P.record_most));
+			float4 vote = float4_where(float4_load(l->evidence + i) > float4_all(0), float4_load(detector_weight + i));
 
-			float4_store(l->loud + i, float4_larger(of_tail, of_record));
-			square[v] = of_tail * of_tail + of_record * of_record;
+			float4_store(l->loud + i, vote);
+			square[v] = vote * vote;
 			fresh[v] = float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
 		}
 		brief = (double)float4_sum(square[BRIEF]);
@@ -532,8 +532,8 @@ static struct votes votes_of(struct look *l)
 		fresh_brief = (double)float4_sum(fresh[BRIEF]);
 		fresh_lasting = (double)float4_sum(fresh[1] + fresh[2]);
 	}
-	return (struct votes){ .all = sqrt(brief + lasting + of_range), .moment = sqrt(brief + of_range),
-			       .brief = sqrt(fresh_brief), .lasting = sqrt(fresh_lasting + of_range) };
+	return (struct votes){ .all = sqrt(brief + lasting + beyond), .moment = sqrt(brief + beyond),
+			       .brief = sqrt(fresh_brief), .lasting = sqrt(fresh_lasting + beyond) };
 }
 
 /* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does. */
@@ -586,8 +586,10 @@ static void tell_loudest(const struct look *l, struct detection *ret)
 		loudest = l->loud[a] > most ? a : loudest;
 		most = MAX(most, l->loud[a]);
 	}
-	if (l->loud_range > (double)most)
+	if (l->range > MAX((double)most, l->roughest))
 		tell(ret, DETECTOR_SPIKE, l->range_way);
+	else if (l->roughest > (double)most)
+		tell(ret, DETECTOR_VARIANCE, 1);
 	else if (most > 0)
 		tell(ret, kind_of_aspect[loudest], sign_of(l->off_of[loudest]));
 }
@@ -731,7 +733,7 @@ static void look_begin(struct look *ret, struct detector *d, int64_t time_ns, do
 		float4_store(ret->per + i, float4_all((float)ret->inverse));
 		float4_store(ret->trend + i, float4_all(0));
 	}
-	ret->range = ret->equal = ret->calm = 0;
+	ret->range = ret->roughest = ret->equal = ret->calm = 0;
 	ret->longer = false;
 }
 
@@ -751,7 +753,7 @@ static void look_at(struct detector *d, struct look *l, struct detection *ret)
 
 static bool is_quiet(const struct look *l)
 {
-	return !l->any && l->range == 0 && l->equal == 0 && l->calm == 0;
+	return !l->any && l->range == 0 && l->roughest == 0 && l->equal == 0 && l->calm == 0;
 }
 
 static void judge(struct detector *d, struct look *l, struct detection *ret)

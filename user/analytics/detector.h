@@ -55,7 +55,7 @@ struct detection {
 };
 
 enum detector_aspect {
-#define ASPECT(name, weight, record, kind, what) ASPECT_##name,
+#define ASPECT(name, weight, kind, what) ASPECT_##name,
 #include "analytics/detector_parameters.def"
 	DETECTOR_ASPECTS
 };
@@ -90,12 +90,13 @@ struct detector {
 	double last, fast, shorter, mid, slow, longer; /* the newest value, and levels from it to a long one */
 	double interval;                        /* usual */
 	double deviation_slow, deviation_fast, deviation_season, rough;
+	double roughest; /* of late: it fades */
 	double left_by_day, left_by_week; /* mean, of values off the profiles */
 	double season_mid, season_short;  /* levels of what is off the profiles */
 	double counted; /* the value, of a counter, that an increment is from */
 	float step; /* smallest between two values so far; 0: all were equal */
 	struct extremes all;
-	struct gate brief, lasting;
+	struct gate brief, lasting; /* of single values, and of what lasts */
 	uint32_t seen;
 	uint16_t changes;
 	uint16_t rises : 14, is_counter : 1, alone : 1;

@@ -1,5 +1,5 @@
 /* How unusual numbers are among those before them: streaming estimates of the tails of TAILS distributions side by side,
- * 16 bytes each.
+ * 12 bytes each.
  *
  * Numbers are positive, and a tail is taken for that of a power law: above its threshold u, which a share q of the numbers
  * exceeds, ln(number / u) is exponential with mean m (B. Hill, "A simple general approach to inference about the tail of a
@@ -15,10 +15,7 @@
  * The floor is the number of what is no deviation at all, and in no tail.  Were it a number like others, in a series that
  * hardly ever moves it would be u and its own excess, and any move as rare as can be.
  *
- * A record is what exceeds everything before it, by ln(number / top); the highest so far, top, fades slowly towards the
- * numbers that come.
- *
- * Most numbers are in no tail, so that logarithms are rare: u and top are not kept as such.
+ * Most numbers are in no tail, so that logarithms are rare: u is not kept as one.
  */
 #pragma once
 
@@ -30,7 +27,6 @@
 
 struct tails {
 	float u[TAILS], m[TAILS]; /* u: NaN before the first number */
-	float top[TAILS];         /* the highest so far */
 	float n[TAILS];           /* numbers so far, up to TAILS_N_MOST */
 };
 
@@ -45,54 +41,47 @@ struct tails_gains {
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */
 	float most;           /* mean excesses that one is learned with */
-	float fade;           /* of a record, a number */
 };
 
 /* m_first: the first mean excess. */
 void tails_init(struct tails *t, float m_first);
 
-/* What is in a tail, or is a record, of four of them. */
-static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, int4 record, const struct tails_gains *g,
-			      float ret_evidence[TAILS], float ret_record[TAILS])
+/* What is beyond u, of four of them. */
+static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g, float ret_evidence[TAILS])
 {
 	int i = v * FLOAT4_N;
-	float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i), top = float4_load(t->top + i);
-	int4 grown = n >= float4_all(TAILS_YOUNG);
+	float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
 	float4 excess = float4_ln(number / u);
 	float4 gain_m = float4_larger(float4_all(1) / (n * float4_all(g->q[v]) + float4_all(g->prior)), float4_all(g->gain_m));
 	float4 learned = m + gain_m * (float4_smaller(excess, float4_all(g->most) * m) - m);
+	int4 grown = n >= float4_all(TAILS_YOUNG);
 
 	float4_store(ret_evidence + i, float4_where(beyond & grown, excess / m - float4_all(g->ln_q[v])));
-	float4_store(ret_record + i, float4_where(record & grown, float4_ln(number / top)));
 	float4_store(t->m + i, float4_choose(beyond, float4_larger(learned, float4_all(TAILS_M_LEAST)), m));
 }
 
-/* numbers: at least the floor, which is positive and normal; finite, or NaN, which leaves a tail as it was.  Evidence and
- * record of each, 0 where there is none; whether there is any.  Inline, so that gains that are constants of the caller are
- * constants here. */
-static inline bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g,
-				float ret_evidence[TAILS], float ret_record[TAILS])
+/* numbers: at least the floor, which is positive and normal; finite, or NaN, which leaves a tail as it was.  Evidence of
+ * each, 0 where there is none; whether there is any.  Inline, so that gains that are constants of the caller are constants
+ * here. */
+static inline bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS])
 {
 	int4 any = { 0 };
 
 	_Pragma("GCC unroll 8") for (int v = 0; v < TAILS_VECTORS; v++) {
 		int i = v * FLOAT4_N;
-		float4 number = float4_load(numbers + i), u = float4_load(t->u + i), m = float4_load(t->m + i);
-		float4 n = float4_load(t->n + i), top = float4_load(t->top + i);
-		int4 known = number == number, record = number > top, beyond = (number > float4_all(g->floor)) & (number > u);
+		float4 number = float4_load(numbers + i);
+		float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
+		int4 known = number == number, beyond = (number > float4_all(g->floor)) & (number > u);
 		float4 gain_u = float4_larger(float4_all(1) / (n + float4_all(2 / g->q[v])), float4_all(g->gain_u));
 		float4 ways = float4_where(beyond, float4_all(1 / g->q[v])) - float4_all(1); /* (1 - q) / q up, or 1 down */
 		float4 step = float4_where(known, float4_larger(m, float4_all(TAILS_STEP_LEAST)) * gain_u * ways);
 		float4 moved = float4_larger(u + u * step, float4_all(g->u_least));
-		float4 faded = top - float4_where(known, float4_all(g->fade) * (top - number));
 
 		float4_store(ret_evidence + i, float4_all(0));
-		float4_store(ret_record + i, float4_all(0));
-		if (unlikely(float4_any(beyond | record)))
-			tails_tell(t, v, number, beyond, record, g, ret_evidence, ret_record);
-		any |= (beyond | record) & (n >= float4_all(TAILS_YOUNG));
+		if (unlikely(float4_any(beyond)))
+			tails_tell(t, v, number, beyond, g, ret_evidence);
+		any |= beyond & (n >= float4_all(TAILS_YOUNG));
 		float4_store(t->u + i, float4_choose(u == u, moved, number));
-		float4_store(t->top + i, float4_larger(number, faded));
 		float4_store(t->n + i, float4_smaller(n + float4_where(known, float4_all(1)), float4_all(TAILS_N_MOST)));
 	}
 	return float4_any(any);

@@ -19,7 +19,7 @@ static struct tails_gains with_share(struct tails_gains g, int vector, float q)
 /* Plain averages, and excesses learned as they are; no number is as low as the floor. */
 static struct tails_gains gains_of(float least_u, float least_m)
 {
-	struct tails_gains g = { .gain_u = least_u, .gain_m = least_m, .prior = 10, .most = 50, .fade = 1e-4f };
+	struct tails_gains g = { .gain_u = least_u, .gain_m = least_m, .prior = 10, .most = 50 };
 
 	for (int v = 0; v < TAILS_VECTORS; v++)
 		g = with_share(g, v, Q);
@@ -35,7 +35,7 @@ static struct tails_gains with_floor(struct tails_gains g, float floor)
 /* ------------------------------------------------------------------ the model */
 
 struct model {
-	float u, m, top, n;
+	float u, m, n;
 };
 
 /* The series of float4_ln() in one lane: bits are compared, so it is the same one. */
@@ -55,30 +55,26 @@ static float ln_of(float x)
 	return (float)e * 0.693147181f + 2 * s * (1 + s2 * (1 / 3.0f + s2 * (0.2f + s2 * (1 / 7.0f))));
 }
 
-static void model_update(struct model *t, float number, const struct tails_gains *g, float q, float *ret_evidence,
-			 float *ret_record)
+static void model_update(struct model *t, float number, const struct tails_gains *g, float q, float *ret_evidence)
 {
-	*ret_evidence = *ret_record = 0;
+	*ret_evidence = 0;
 	if (isnan(number))
 		return;
 
 	bool beyond = number > g->floor && number > t->u;
 
 	if (isnan(t->u)) {
-		*t = (struct model){ .u = number, .m = M_FIRST, .top = number, .n = 1 };
+		*t = (struct model){ .u = number, .m = M_FIRST, .n = 1 };
 		return;
 	}
 
 	float excess = ln_of(number / t->u), step = fmaxf(t->m, 0.05f) * fmaxf(1 / (t->n + 2 / q), g->gain_u);
 
-	if (t->n >= TAILS_YOUNG) {
-		*ret_evidence = beyond ? excess / t->m - logf(q) : 0;
-		*ret_record = number > t->top ? ln_of(number / t->top) : 0;
-	}
+	if (beyond && t->n >= TAILS_YOUNG)
+		*ret_evidence = excess / t->m - logf(q);
 	t->u = fmaxf(t->u + t->u * (step * (beyond ? 1 / q - 1 : -1)), g->u_least);
 	if (beyond)
 		t->m = fmaxf(t->m + fmaxf(1 / (t->n * q + g->prior), g->gain_m) * (fminf(excess, g->most * t->m) - t->m), 0.02f);
-	t->top = fmaxf(number, t->top - g->fade * (t->top - number));
 	t->n = fminf(t->n + 1, TAILS_N_MOST);
 }
 
@@ -87,7 +83,7 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 	struct noise n = seeded();
 	struct tails t;
 	struct model model[TAILS];
-	float numbers[TAILS], evidence[TAILS], record[TAILS], one, other;
+	float numbers[TAILS], evidence[TAILS], one;
 
 	for (int round = 0; round < 4; round++) {
 		struct tails_gains g = gains_of(round & 1 ? 1e-3f : 1e-6f, round & 2 ? 0.05f : 1e-6f);
@@ -98,7 +94,7 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 			g = with_floor(g, 2);
 		tails_init(&t, M_FIRST);
 		for (int i = 0; i < TAILS; i++)
-			model[i] = (struct model){ .u = NAN, .m = M_FIRST, .top = 0 };
+			model[i] = (struct model){ .u = NAN, .m = M_FIRST };
 		for (int k = 0; k < 10000; k++) {
 			bool any = false, same = true;
 
@@ -106,14 +102,14 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 				numbers[i] = uniform(&n) < 0.1 * (i % 4) ? NAN :
 					     fmaxf((float)exp((1 + i) * 0.3 * gaussian(&n)), g.floor);
 
-			bool told = tails_update(&t, numbers, &g, evidence, record);
+			bool told = tails_update(&t, numbers, &g, evidence);
 
 			for (int i = 0; i < TAILS; i++) {
-				model_update(&model[i], numbers[i], &g, g.q[i / FLOAT4_N], &one, &other);
-				any |= one > 0 || other > 0;
-				same &= one == evidence[i] && other == record[i];
+				model_update(&model[i], numbers[i], &g, g.q[i / FLOAT4_N], &one);
+				any |= one > 0;
+				same &= one == evidence[i];
 				same &= !memcmp(&model[i].u, &t.u[i], 4) || (isnan(model[i].u) && isnan(t.u[i]));
-				same &= model[i].top == t.top[i] && model[i].n == t.n[i] && model[i].m == t.m[i];
+				same &= model[i].n == t.n[i] && model[i].m == t.m[i];
 			}
 			CU_ASSERT_FATAL(same);
 			CU_ASSERT_EQUAL(told, any);
@@ -128,13 +124,13 @@ static void converge(double draw(struct noise *n), const struct tails_gains *g, 
 {
 	struct noise n = seeded();
 	struct tails t;
-	float x[TAILS], evidence[TAILS], record[TAILS];
+	float x[TAILS], evidence[TAILS];
 
 	tails_init(&t, M_FIRST);
 	for (int k = 0; k < numbers; k++) {
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)exp(draw(&n));
-		tails_update(&t, x, g, evidence, record);
+		tails_update(&t, x, g, evidence);
 	}
 	*ret_u = *ret_m = 0;
 	for (int i = 0; i < TAILS; i++) {
@@ -222,14 +218,14 @@ static void evidence_is_as_rare_as_it_says(void)
 	struct tails_gains g = gains_of(1e-6f, 1e-6f);
 	struct noise n = seeded();
 	struct tails t;
-	float x[TAILS], evidence[TAILS], record[TAILS];
+	float x[TAILS], evidence[TAILS];
 	long above[4] = { 0 }, numbers = 0;
 
 	tails_init(&t, M_FIRST);
 	for (int k = 0; k < 60000; k++) {
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)exp(exponential(&n));
-		tails_update(&t, x, &g, evidence, record);
+		tails_update(&t, x, &g, evidence);
 		for (int i = 0; k >= 10000 && i < TAILS; i++, numbers++)
 			for (int nats = 0; nats < 4; nats++)
 				above[nats] += evidence[i] > -log(Q) + nats;
@@ -240,55 +236,40 @@ static void evidence_is_as_rare_as_it_says(void)
 
 /* ------------------------------------------------------------------ one by one */
 
-static void feed(struct tails *t, const struct tails_gains *g, float number, float *ret_evidence, float *ret_record)
+/* Its evidence. */
+static float feed(struct tails *t, const struct tails_gains *g, float number)
 {
-	float numbers[TAILS], evidence[TAILS], record[TAILS];
+	float numbers[TAILS], evidence[TAILS];
 
 	for (int i = 0; i < TAILS; i++)
 		numbers[i] = NAN;
 	numbers[5] = number;
-	tails_update(t, numbers, g, evidence, record);
-	*ret_evidence = evidence[5];
-	*ret_record = record[5];
+	tails_update(t, numbers, g, evidence);
+	return evidence[5];
 }
 
-static void a_record_is_what_exceeds_all_before_it_and_fades(void)
+static void what_is_young_is_sure_of_nothing(void)
 {
 	struct tails_gains g = gains_of(1e-6f, 1e-6f);
-	float evidence, record;
 	struct tails t;
 
 	tails_init(&t, M_FIRST);
-	for (int i = 0; i < TAILS_YOUNG; i++) {
-		feed(&t, &g, i == 3 ? 8 : 1, &evidence, &record);
-		CU_ASSERT(evidence == 0 && record == 0); /* too young */
-	}
-
-	double top = 1 + 7 * pow(1 - 1e-4, TAILS_YOUNG - 4);
-
-	CU_ASSERT_DOUBLE_EQUAL(t.top[5], top, 1e-5);
-	feed(&t, &g, 7.5f, &evidence, &record);
-	CU_ASSERT(record == 0 && evidence > 0);
-	top -= 1e-4 * (top - 7.5);
-	feed(&t, &g, 80, &evidence, &record);
-	CU_ASSERT_DOUBLE_EQUAL(record, log(80 / top), 1e-5);
-	feed(&t, &g, 80, &evidence, &record);
-	CU_ASSERT_EQUAL(record, 0);
-	for (int i = 0; i < 20000; i++)
-		feed(&t, &g, 1, &evidence, &record);
-	CU_ASSERT_DOUBLE_EQUAL(t.top[5], 1 + 79 * exp(-2), 2e-3);
+	for (int i = 0; i < TAILS_YOUNG; i++)
+		CU_ASSERT(feed(&t, &g, i == TAILS_YOUNG - 1 ? 1000 : 1) == 0);
+	CU_ASSERT(feed(&t, &g, 1000) > -logf(Q));
 }
 
 /* Were the floor a number like others, u would come to lie on it, and a move of any size far beyond. */
 static void of_what_hardly_ever_moves_a_move_is_no_more_than_rare(void)
 {
 	struct tails_gains g = with_floor(gains_of(1e-6f, 1e-6f), 0.01f);
-	float evidence = 0, record, most = 0;
+	float most = 0;
 	struct tails t;
 
 	tails_init(&t, M_FIRST);
 	for (int i = 1; i < 20000; i++) {
-		feed(&t, &g, i % 500 == 0 ? 1 : 0.01f, &evidence, &record);
+		float evidence = feed(&t, &g, i % 500 == 0 ? 1 : 0.01f);
+
 		if (i > 10000)
 			most = fmaxf(most, evidence);
 		CU_ASSERT(i % 500 == 0 || evidence == 0);
@@ -302,28 +283,28 @@ static void what_is_no_number_leaves_a_tail_alone(void)
 	struct tails_gains g = gains_of(1e-3f, 1e-3f);
 	struct noise n = seeded();
 	struct tails t, before;
-	float nothing[TAILS], x[TAILS], evidence[TAILS], record[TAILS];
+	float nothing[TAILS], x[TAILS], evidence[TAILS];
 
 	for (int i = 0; i < TAILS; i++)
 		nothing[i] = NAN;
 	tails_init(&t, M_FIRST);
 	before = t;
-	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence, record));
+	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence));
 	CU_ASSERT(!memcmp(&t, &before, sizeof(t)));
 	for (int k = 0; k < 100; k++) {
 		for (int i = 0; i < TAILS; i++)
 			x[i] = (float)exp(gaussian(&n));
-		tails_update(&t, x, &g, evidence, record);
+		tails_update(&t, x, &g, evidence);
 	}
 	before = t;
-	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence, record));
+	CU_ASSERT_FALSE(tails_update(&t, nothing, &g, evidence));
 	CU_ASSERT(!memcmp(&t, &before, sizeof(t)));
 	for (int i = 0; i < TAILS; i++)
-		CU_ASSERT(evidence[i] == 0 && record[i] == 0);
+		CU_ASSERT(evidence[i] == 0);
 }
 
 TESTS("tails", T(lanes_are_what_a_scalar_model_says_bit_for_bit),
       T(quantile_and_mean_excess_come_to_those_of_the_distribution), T(what_is_far_out_is_learned_with_so_many_means),
-      T(least_gains_forget), T(evidence_is_as_rare_as_it_says), T(a_record_is_what_exceeds_all_before_it_and_fades),
+      T(least_gains_forget), T(evidence_is_as_rare_as_it_says), T(what_is_young_is_sure_of_nothing),
       T(of_what_hardly_ever_moves_a_move_is_no_more_than_rare),
       T(what_is_no_number_leaves_a_tail_alone))
