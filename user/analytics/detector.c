@@ -61,7 +61,7 @@
 #define SEASON_TELLS 0.75  /* of what is without it, a profile leaves less */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
-#define AWAY 3.0           /* usual deviations, of the fast level off the slow one */
+#define AWAY 3.0           /* usual deviations, of a level */
 #define RETURNED 0.8       /* times as far and less, of the value: it is back */
 #define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
@@ -201,6 +201,12 @@ static inline void see_level(struct look *l, enum detector_aspect a, double off,
 	l->trend[a] = (float)((off - level) * level);
 }
 
+/* A level was away, and the value is not. */
+static bool is_return(const struct look *l, double level, double off)
+{
+	return fabs(level) > AWAY * l->deviation && fabs(off) < RETURNED * fabs(level);
+}
+
 /* A number that is none of deviations, such as a ratio of them; way: its direction. */
 static inline void see_number(struct look *l, int tail, double number, double way)
 {
@@ -291,6 +297,7 @@ static void see_season(struct detector *d, struct look *l)
 
 	see(l, ASPECT_SEASON, late);
 	see(l, ASPECT_SEASON_LOCAL, late);
+	l->trend[ASPECT_SEASON] = l->trend[ASPECT_SEASON_LOCAL] = is_return(l, d->season_mid, off) ? -1 : 0;
 	l->per[ASPECT_SEASON_LOCAL] = (float)(1 / (d->deviation_season + P.local * l->deviation));
 	follow(&d->deviation_season, fabs(late - l->excess), MAX(l->plain, P.gain_slow));
 	follow(&d->season_mid, off - l->excess, P.gain_mid);
@@ -316,19 +323,11 @@ static void learn_season(struct detector *d, const struct look *l)
 
 /* ------------------------------------------------------------------ what the values say */
 
-/* The fast level was away, and the value is not. */
-static bool is_return(const struct detector *d, const struct look *l)
-{
-	double was_off = fabs(d->fast - d->slow);
-
-	return was_off > AWAY * l->deviation && fabs(l->value - d->slow) < RETURNED * was_off;
-}
-
 static void see_levels(struct detector *d, struct look *l)
 {
 	see(l, ASPECT_NOW, l->off);
 	l->per[ASPECT_NOW] = (float)(1 / (d->deviation_fast + P.local * l->deviation));
-	l->trend[ASPECT_NOW] = is_return(d, l) ? -1 : 0;
+	l->trend[ASPECT_NOW] = is_return(l, d->fast - d->slow, l->value - d->slow) ? -1 : 0;
 	follow(&d->shorter, l->learned, MAX(l->plain, P.gain_short));
 	follow(&d->mid, l->learned, MAX(l->plain, P.gain_mid));
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
