@@ -67,7 +67,7 @@ static inline bool tails_update(struct tails *t, const float numbers[TAILS], con
 {
 	int4 any = { 0 };
 
-	_Pragma("GCC unroll 8") for (int v = 0; v < TAILS_VECTORS; v++) {
+	for (int v = 0; v < TAILS_VECTORS; v++) {
 		int i = v * FLOAT4_N;
 		float4 number = float4_load(numbers + i);
 		float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
