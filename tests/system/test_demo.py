@@ -20,10 +20,10 @@ def namespaces():
 
 
 def left_behind():
-    """What a demo makes outside of its own folder."""
+    """What a demo makes outside of its own folder.  Of a crashed one too, until the next one starts and takes it away."""
     pins = pathlib.Path("/sys/fs/bpf/sluice")
-    return [str(p) for p in pathlib.Path("/tmp").glob("sluice-demo-*")] + sorted(NAMESPACES & namespaces()) + (
-        [str(p) for p in pins.iterdir() if p.name.startswith("nic-")] if pins.is_dir() else [])
+    return {str(p) for p in pathlib.Path("/tmp").glob("sluice-demo-*")} | (NAMESPACES & namespaces()) | (
+        {str(p) for p in pins.iterdir() if p.name.startswith("nic-")} if pins.is_dir() else set())
 
 
 def demo(tmp_path, *arguments, timeout=200):
@@ -32,7 +32,7 @@ def demo(tmp_path, *arguments, timeout=200):
     done = subprocess.run([SLUICE, "demo", "--json", figures, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                           timeout=timeout)
     assert figures.exists(), done.stdout
-    assert left_behind() == before
+    assert left_behind() <= before
     return done, json.loads(figures.read_text())
 
 
@@ -78,7 +78,7 @@ def test_interrupted_it_cleans_up(tmp_path):
         assert time.monotonic() < deadline
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=40)
-    assert left_behind() == before
+    assert left_behind() <= before
 
 
 def test_a_crashed_run_is_cleaned_by_the_next():
@@ -93,4 +93,4 @@ def test_a_crashed_run_is_cleaned_by_the_next():
     assert "cannot" not in done.stdout
     assert not NAMESPACES & namespaces()
     if os.geteuid() == 0:
-        assert left_behind() == before
+        assert left_behind() <= before
