@@ -29,6 +29,7 @@ class Tunable:
         self.shipped = self.values()
 
     def values(self):
+        # Weights are floats: as many digits as both have.
         return {name: float(f"{(c.value or c.weight)[0]:.6g}") for name, c in self.constants.items()}
 
     def set(self, values):

@@ -130,7 +130,7 @@ WEIGHT = re.compile(r"weight_[A-Z]|range_weight|roughest_weight")
 POPULATION, SIGMA_NEUTRAL, SIGMA_FROM_FILE = 16, 0.25, 0.05
 REMEMBERED = 0.85  # of the mean of means, a generation
 
-# Rows of constants that are one number; X_* is every such weight.
+# Rows of constants that are one number.
 FEW = (
     ("weight_NOW", "weight_RHYTHM"),
     ("weight_SEASON", "weight_SEASON_LOCAL"),
@@ -172,7 +172,7 @@ class Space:
         if free == "all":
             self.rows = [(name,) for name in movable]
         else:
-            self.rows = [tuple(n for n in movable if any(re.fullmatch(r.replace("*", "[A-Z_]+"), n) for r in row)) for row in FEW]
+            self.rows = [tuple(n for n in movable if n in row) for row in FEW]
         self.origin = np.clip([np.mean([self.encoded(n, self.start[n]) for n in row]) for row in self.rows], 0, 1)
 
     def neutral(self, tunable):

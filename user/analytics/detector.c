@@ -149,8 +149,8 @@ struct look {
 	bool seasonal, season_tells;          /* something is known of that; it is of use */
 
 	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; trend: negative of what is on
-	 * its way back; loud: what votes weigh, where any is evidence. */
-	float off_of[TAILS], per[TAILS], trend[TAILS], evidence[TAILS], loud[TAILS];
+	 * its way back. */
+	float off_of[TAILS], per[TAILS], trend[TAILS], evidence[TAILS];
 	bool any;               /* has evidence */
 	double range, roughest; /* votes of a value beyond all before it, and of roughness beyond all of late */
 	int8_t range_way;       /* on which side it is */
@@ -308,14 +308,14 @@ static void see_season(struct detector *d, struct look *l)
 /* Each profile learns what is left by those before it. */
 static void learn_season(struct detector *d, const struct look *l)
 {
-	if (!isnan(*l->week)) {
-		double without = clipped(l, l->off_day), with = clipped(l, l->off_day - (double)*l->week);
+	double off = clipped(l, l->off_day);
 
-		follow(&d->left_by_day, fabs(without), MAX(l->plain, P.gain_slow));
-		follow(&d->left_by_week, fabs(with), MAX(l->plain, P.gain_slow));
+	if (!isnan(*l->week)) {
+		follow(&d->left_by_day, fabs(off), MAX(l->plain, P.gain_slow));
+		follow(&d->left_by_week, fabs(clipped(l, l->off_day - (double)*l->week)), MAX(l->plain, P.gain_slow));
 	}
-	season_learn(l->week, clipped(l, l->off_day), gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
-	season_learn(l->day, clipped(l, l->off_day), gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+	season_learn(l->week, off, gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
+	season_learn(l->day, off, gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
 	if (l->cycle)
 		season_learn(l->cycle, clipped(l, l->off_week), P.gain_cycle);
 	cycle_follow(&d->cycle, l->time_ns, (d->fast - d->slow) * l->inverse, d->interval);
@@ -510,7 +510,7 @@ struct votes {
 };
 
 /* What is beyond all before it is of this moment, and news for as long as what lasts. */
-static struct votes votes_of(struct look *l)
+static struct votes votes_of(const struct look *l)
 {
 	double beyond = l->range * l->range + l->roughest * l->roughest;
 	double brief = 0, lasting = 0, fresh_brief = 0, fresh_lasting = 0;
@@ -522,7 +522,6 @@ static struct votes votes_of(struct look *l)
 			int i = v * FLOAT4_N;
 			float4 vote = float4_where(float4_load(l->evidence + i) > float4_all(0), float4_load(detector_weight + i));
 
-			float4_store(l->loud + i, vote);
 			square[v] = vote * vote;
 			fresh[v] = float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
 		}
@@ -582,8 +581,10 @@ static void tell_loudest(const struct look *l, struct detection *ret)
 	int loudest = 0;
 
 	EACH_ASPECT_IF(l->any, a) {
-		loudest = l->loud[a] > most ? a : loudest;
-		most = MAX(most, l->loud[a]);
+		float vote = l->evidence[a] > 0 ? detector_weight[a] : 0;
+
+		loudest = vote > most ? a : loudest;
+		most = MAX(most, vote);
 	}
 	if (l->range > MAX((double)most, l->roughest))
 		tell(ret, DETECTOR_SPIKE, l->range_way);
@@ -676,7 +677,7 @@ static double score_of(double evidence)
 	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-evidence)) : 0;
 }
 
-/* What is expected, and within which a value is usual: off by what a share of tail_share / e^BAND_NATS exceeds. */
+/* What is expected, and within which a value is usual: off by what a share of tail_share_brief / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
 	bool seasonal = l->season_tells && d->deviation_season < d->deviation_fast;

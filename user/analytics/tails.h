@@ -46,8 +46,9 @@ struct tails_gains {
 /* m_first: the first mean excess. */
 void tails_init(struct tails *t, float m_first);
 
-/* What is beyond u, of four of them. */
-static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g, float ret_evidence[TAILS])
+/* Of a vector some of whose numbers are beyond u: their evidence, and m with their excess. */
+static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g,
+			      float ret_evidence[TAILS])
 {
 	int i = v * FLOAT4_N;
 	float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
@@ -63,7 +64,8 @@ static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond
 /* numbers: at least the floor, which is positive and normal; finite, or NaN, which leaves a tail as it was.  Evidence of
  * each, 0 where there is none; whether there is any.  Inline, so that gains that are constants of the caller are constants
  * here. */
-static inline bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g, float ret_evidence[TAILS])
+static inline bool tails_update(struct tails *t, const float numbers[TAILS], const struct tails_gains *g,
+				float ret_evidence[TAILS])
 {
 	int4 any = { 0 };
 

@@ -221,8 +221,8 @@ static bool is_finite_or_nothing(const struct detector *d)
 {
 	double all[] = { d->last, d->fast, d->shorter, d->mid, d->slow, d->longer, d->base, d->interval, d->all.high,
 			 d->all.low, d->step, d->deviation_slow, d->deviation_fast, d->deviation_season, d->rough, d->roughest,
-			 d->left_by_day, d->left_by_week, d->season_mid, d->season_short, d->brief.told, d->brief.age, d->lasting.told, d->lasting.age, d->counted,
-			 d->cycle.period_ns };
+			 d->left_by_day, d->left_by_week, d->season_mid, d->season_short, d->brief.told, d->brief.age,
+			 d->lasting.told, d->lasting.age, d->counted, d->cycle.period_ns };
 	bool fine = true;
 
 	for (size_t i = 0; i < ARRAY_SIZE(all); i++)

@@ -41,13 +41,15 @@ static void jumps_of_late_are_counted(void)
 	CU_ASSERT_EQUAL(shape_jumps(&s), 6);
 }
 
+#define ROUNDS 400
+
 /* So many of 100 noisy series, of this slope a value or with one step, that are gradual after so many values. */
-static int gradual(double slope, double step, int values)
+static double gradual(double slope, double step, int values)
 {
 	struct noise n = seeded();
 	int found = 0;
 
-	for (int round = 0; round < 100; round++) {
+	for (int round = 0; round < ROUNDS; round++) {
 		struct shape s = { 0 };
 
 		for (int i = 0; i < 600; i++)
@@ -56,12 +58,12 @@ static int gradual(double slope, double step, int values)
 			shape_see(&s, 0.5 * gaussian(&n) + slope * i + step, false);
 		found += shape_is_gradual(&s);
 	}
-	return found;
+	return 100.0 * found / ROUNDS;
 }
 
 static void a_ramp_is_gradual_and_a_step_is_not_wherever_it_falls(void)
 {
-	CU_ASSERT(gradual(0.01, 0, 150) > 70); /* 89 +- 3 */
+	CU_ASSERT(gradual(0.01, 0, 150) > 80); /* 89 +- 1.6 */
 	CU_ASSERT(gradual(0.005, 0, 400) > 80);
 	CU_ASSERT(gradual(0.02, 0, 330) > 80);
 	for (int values = 4; values < 360; values += 17)
