@@ -6,7 +6,8 @@
  * table.  Levels and deviations are exponentially weighted, plain averages until their gains are reached.
  *
  * Season.  What is usual at this time is a sum: the day's profile, what the week adds to it where that leaves clearly less,
- * and what a shorter cycle adds to both.
+ * and what a shorter cycle adds to both (season.h).  When the week begins to tell, tails of what is off the season begin
+ * anew: what was off it before was that nothing was known of weekends.
  *
  * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
  * evidence, in nats (tails.h).  Aspects of single values have a larger tail than levels, which stay in theirs for a while.
@@ -21,7 +22,8 @@
  * A level that is on its way back was told when it went, and so was what a value returns from.
  *
  * Score.  R = alarms_at_zero * exp(-evidence) is how often series without anomalies have as much evidence in 2016 values, as
- * measured (docs/anomalies.md); the score is 1 / (1 + R).
+ * measured (docs/anomalies.md); the score is 1 / (1 + R).  After n values votes cannot say of anything that it is rarer
+ * than once in some n.
  *
  * Kind.  A vote says how sure one is, not of what: one cause speaks in many aspects.  The kind follows from which aspects
  * speak at all and from what the last values have looked like (shape.h).
@@ -51,7 +53,7 @@
 #define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20       /* values that are learned as they come */
-#define YOUNG 2016         /* values: a week of one every five minutes */
+#define A_WEEK 2016        /* values, of one every five minutes; a series with less is young */
 #define STILL 0.5          /* steps: a series that moves by less from value to value ... */
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
 #define RUN_LEAST 8        /* values in a row that are no news */
@@ -59,6 +61,7 @@
 #define CALM 0.4           /* recent deviations */
 #define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
 #define SEASON_TELLS 0.75  /* of what is without it, a profile leaves less */
+#define WEEK_TELLS 0.6     /* likewise of the week's, for which a level that moves makes 0.75 */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
 #define AWAY 3.0           /* usual deviations, of a level */
@@ -66,7 +69,7 @@
 #define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
-#define NEVER ((1 << 14) - 1)
+#define NEVER ((1 << 13) - 1)
 #define SILENT_LEAST 5.0   /* intervals */
 #define SILENT_MOST 1e4    /* likewise */
 #define LATE_EXCESS_LEAST 0.25f /* the mean of few excesses is not sure; of exponential intervals it is 0.2 */
@@ -257,19 +260,20 @@ static double clipped(const struct look *l, double off)
 
 /* ------------------------------------------------------------------ what the seasons say */
 
-/* So that a bin forgets by time, however many values it has each time. */
-static double gain_of_bin(const struct detector *d, const struct look *l, int64_t period_ns, double least)
-{
-	double periods = (double)((l->time_ns - d->first_ns) / period_ns);
-	double share = MIN(d->interval * (1 / DENSITY_INTERVAL_NS), 1.0);
-
-	return (periods < 1 / least - 1 ? plain_gain(periods) : least) * share;
-}
-
 /* A week's profile that is noise would only add to that of the values. */
 static bool week_tells(const struct detector *d)
 {
-	return d->left_by_week < SEASON_TELLS * d->left_by_day;
+	return d->left_by_week < WEEK_TELLS * d->left_by_day;
+}
+
+/* What was off a season that knows no weeks says nothing of one that does. */
+static void forget_season(struct detector *d)
+{
+	const enum detector_aspect seasonal[] = { ASPECT_SEASON, ASPECT_SEASON_LOCAL, ASPECT_SEASON_SHIFT };
+
+	for (size_t i = 0; i < ARRAY_SIZE(seasonal); i++)
+		tails_forget(&d->tails, seasonal[i], (float)P.tail_first);
+	d->has_week = 1;
 }
 
 static void look_at_season(struct detector *d, struct look *l)
@@ -279,6 +283,8 @@ static void look_at_season(struct detector *d, struct look *l)
 	l->cycle = cycle_is_known(&d->cycle) ? &d->cycle.bin[cycle_bin(&d->cycle, l->time_ns)] : NULL;
 	day = !isnan(*l->day);
 	week = day && !isnan(*l->week) && week_tells(d);
+	if (week && !d->has_week)
+		forget_season(d);
 	cycle = l->cycle && !isnan(*l->cycle);
 	l->off_day = l->value - (day ? (double)*l->day : 0);
 	l->off_week = l->off_day - (week ? (double)*l->week : 0);
@@ -305,19 +311,40 @@ static void see_season(struct detector *d, struct look *l)
 	see_level(l, ASPECT_SEASON_SHIFT, off, d->season_short);
 }
 
-/* Each profile learns what is left by those before it. */
-static void learn_season(struct detector *d, const struct look *l)
+/* Compared from the second week on: a bin that was begun by the value before says nothing of weeks. */
+static void compare_week(struct detector *d, const struct look *l, double by_day, double by_week)
 {
-	double off = clipped(l, l->off_day);
+	if (l->time_ns - d->first_ns < NS_PER_WEEK)
+		return;
+	if (d->left_by_day == 0)
+		d->left_by_day = d->left_by_week = d->deviation_season; /* so that few values do not settle it */
+	follow(&d->left_by_day, fabs(by_day), MAX(l->plain, P.gain_slow));
+	follow(&d->left_by_week, fabs(by_week), MAX(l->plain, P.gain_slow));
+}
+
+static void learn_week(struct detector *d, const struct look *l)
+{
+	double gain = season_gain(l->time_ns, d->first_ns, d->interval, NS_PER_WEEK, WEEK_BINS, P.gain_week);
+	double off = clipped(l, l->off_day - d->off_day_mean), left = off;
 
 	if (!isnan(*l->week)) {
-		follow(&d->left_by_day, fabs(off), MAX(l->plain, P.gain_slow));
-		follow(&d->left_by_week, fabs(clipped(l, l->off_day - (double)*l->week)), MAX(l->plain, P.gain_slow));
+		left = clipped(l, l->off_day - d->off_day_mean - (double)*l->week);
+		compare_week(d, l, off, left);
 	}
-	season_learn(l->week, off, gain_of_bin(d, l, NS_PER_WEEK, P.gain_week));
-	season_learn(l->day, off, gain_of_bin(d, l, NS_PER_DAY, P.gain_day));
+	season_learn(l->week, left, gain);
+	follow(&d->off_day_mean, clipped(l, l->off_day), MAX(l->plain, d->interval * (1.0 / NS_PER_WEEK)));
+}
+
+/* Each profile learns what it and those before it leave. */
+static void learn_season(struct detector *d, const struct look *l)
+{
+	double gain_day = season_gain(l->time_ns, d->first_ns, d->interval, NS_PER_DAY, DAY_BINS, P.gain_day);
+
+	if (!isnan(*l->day))
+		learn_week(d, l);
+	season_learn(l->day, clipped(l, l->off_day), gain_day);
 	if (l->cycle)
-		season_learn(l->cycle, clipped(l, l->off_week), P.gain_cycle);
+		season_learn(l->cycle, clipped(l, l->off_season), P.gain_cycle);
 	cycle_follow(&d->cycle, l->time_ns, (d->fast - d->slow) * l->inverse, d->interval);
 }
 
@@ -400,7 +427,7 @@ static void see_shape(struct detector *d, const struct look *l, struct detection
 
 	shape_see(&d->shape, place, (fabs(l->off) > usual) & (usual > 0));
 	ret->away = fabs(place) > 1;
-	ret->young = l->n < YOUNG;
+	ret->young = l->n < A_WEEK;
 }
 
 static uint8_t week_of(int64_t time_ns)
@@ -489,7 +516,7 @@ static bool learn_tails(struct detector *d, struct look *l)
 		.q = { [BRIEF] = brief, lasting, lasting }, .ln_q = { [BRIEF] = ln_brief, ln_lasting, ln_lasting },
 		.gain_u = (float)P.tail_gain_u, .gain_m = (float)P.tail_gain_m, .prior = (float)P.tail_prior,
 		.floor = (float)(P.tail_floor * AT_FLOOR), .u_least = (float)P.tail_floor,
-		.most = (float)P.tail_most,
+		.most = (float)P.tail_most, .far = (float)P.tail_far, .far_share = (float)P.tail_far_share,
 	};
 
 	float number[TAILS];
@@ -671,7 +698,13 @@ static double news_of(struct detector *d, double brief, double lasting)
 	return sqrt(brief * brief + lasting * lasting);
 }
 
-/* 1 / (1 + R), R = alarms in 2016 values. */
+/* Of evidence that votes come to: after n values it is not known of anything that it is rarer than once in some n. */
+static double known(const struct look *l, double evidence)
+{
+	return MIN(evidence, portable_ln(P.alarms_at_zero * l->n / (P.alarms_so_far * A_WEEK)));
+}
+
+/* 1 / (1 + R), R = alarms in A_WEEK values. */
 static double score_of(double evidence)
 {
 	return evidence > 0 ? 1 / (1 + P.alarms_at_zero * portable_exp(-evidence)) : 0;
@@ -765,21 +798,21 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 
 	struct votes v = votes_of(l);
-	double warm = MIN(l->n / P.warm, 1.0), runs = MAX(l->equal, l->calm), beyond = warm * beyond_doubt(l);
+	double runs = MAX(l->equal, l->calm), beyond = beyond_doubt(l);
 
-	if (v.all > 0)
+	if (l->any || l->range > 0 || l->roughest > 0)
 		tell_kind(d, l, ret);
-	if (runs > warm * v.all + beyond) {
+	if (runs > v.all + beyond) {
 		bool equal = runs == l->equal;
 
 		tell(ret, equal ? DETECTOR_FLATLINE : DETECTOR_VARIANCE, equal ? 0 : -1);
 		ret->lasts = true;
 	}
-	ret->unusual = score_of(warm * v.all + MAX(beyond, runs));
-	ret->unusual_now = score_of(warm * v.moment + beyond);
+	ret->unusual = score_of(known(l, v.all) + MAX(beyond, runs));
+	ret->unusual_now = score_of(known(l, v.moment) + beyond);
 	if (l->trend[ASPECT_NOW] < 0)
 		beyond = 0;
-	ret->score = score_of(news_of(d, warm * v.brief, warm * v.lasting) + MAX(beyond, l->longer ? runs : 0));
+	ret->score = score_of(known(l, news_of(d, v.brief, v.lasting)) + MAX(beyond, l->longer ? runs : 0));
 }
 
 static void next_value(struct detector *d, int64_t time_ns, double number, struct detection *ret)

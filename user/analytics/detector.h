@@ -27,7 +27,7 @@
 /* Nothing is reported before so many values. */
 #define DETECTOR_WARMUP 20
 /* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
-#define DETECTOR_VERSION 6
+#define DETECTOR_VERSION 7
 
 enum detector_kind {
 	DETECTOR_NONE,
@@ -91,7 +91,8 @@ struct detector {
 	double interval;                        /* usual */
 	double deviation_slow, deviation_fast, deviation_season, rough;
 	double roughest; /* of late: it fades */
-	double left_by_day, left_by_week; /* mean, of values off the profiles */
+	double off_day_mean; /* of a week */
+	double left_by_day, left_by_week; /* mean sizes, of values off the profiles */
 	double season_mid, season_short;  /* levels of what is off the profiles */
 	double counted; /* the value, of a counter, that an increment is from */
 	float step; /* smallest between two values so far; 0: all were equal */
@@ -99,7 +100,7 @@ struct detector {
 	struct gate brief, lasting; /* of single values, and of what lasts */
 	uint32_t seen;
 	uint16_t changes;
-	uint16_t rises : 14, is_counter : 1, alone : 1;
+	uint16_t rises : 13, is_counter : 1, alone : 1, has_week : 1;
 	struct run equal, calm;
 	struct gaps gaps;
 	struct shape shape;

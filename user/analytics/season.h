@@ -1,7 +1,8 @@
 /* What a series usually does at this time: of the day, of the week, and of a shorter cycle whose period is found.
  *
  * Day.    A profile of DAY_BINS means, offsets from the series' first value.
- * Week.   What the day's profile leaves, in WEEK_BINS: a weekend costs no second day's profile.
+ * Week.   What the day's profile leaves, less its mean, in WEEK_BINS: a weekend costs no second day's profile, and a level
+ *         that the day's profile is slow to follow is no week.
  * Cycle.  Machines have periods of minutes or hours.  The time from one crossing of the slow level, upwards, to the next
  *         is a period; when CYCLE_AGREED of them in a row agree within CYCLE_TOLERANCE, that is the cycle.  Its phase
  *         starts anew at each crossing, so that the profile follows a clock that is not quite constant.
@@ -41,6 +42,21 @@ static inline int season_bin(int64_t time_ns, int64_t period_ns, int bins)
 	if (phase_ns < 0)
 		phase_ns += period_ns;
 	return (int)(phase_ns / (period_ns / bins));
+}
+
+/* Of a value in its bin: plain means at first, and later so much of each round as is `least`, however many values that are.
+ * interval_ns: for as long a value stands; at most for its bin. */
+static inline double season_gain(int64_t time_ns, int64_t first_ns, double interval_ns, int64_t period_ns, int bins, double least)
+{
+	int64_t bin_ns = period_ns / bins, into_ns = time_ns % bin_ns;
+
+	if (into_ns < 0)
+		into_ns += bin_ns;
+
+	double a_bin = 1 / (double)bin_ns, share = MIN(interval_ns * a_bin, 1.0);
+	double rounds = (double)((time_ns - first_ns) / period_ns) + (double)into_ns * a_bin;
+
+	return share * MAX(1 / (rounds + share), least);
 }
 
 /* A bin's mean takes what was off it; it sets a bin that has seen nothing.  gain: at most 1. */

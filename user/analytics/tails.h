@@ -9,8 +9,10 @@
  *
  * u is followed by stochastic approximation (H. Robbins, S. Monro, 1951), in shares of itself: up by (1 - q) steps when it
  * is exceeded, down by q steps when it is not, a step being 1 / (n density at u), and q / m the density of the logarithm
- * there.  It is a plain quantile at first, and later one that forgets.  An excess, ln(number / u), is learned with at most
- * `most` means: what is far out does not hide the next one.
+ * there.  It is a plain quantile at first, and later one that forgets.
+ *
+ * What is far out does not hide the next one: an excess, ln(number / u), is learned with at most `most` means, and a number
+ * beyond `far` u moves u by a share of a step only.  Some anomalies in a hundred values would be that tail otherwise.
  *
  * The floor is the number of what is no deviation at all, and in no tail.  Were it a number like others, in a series that
  * hardly ever moves it would be u and its own excess, and any move as rare as can be.
@@ -41,10 +43,13 @@ struct tails_gains {
 	float gain_u, gain_m; /* least ones */
 	float prior;          /* the first mean excess counts as so many */
 	float most;           /* mean excesses that one is learned with */
+	float far, far_share; /* of u, and of a step */
 };
 
 /* m_first: the first mean excess. */
 void tails_init(struct tails *t, float m_first);
+/* One of them, which begins anew. */
+void tails_forget(struct tails *t, int i, float m_first);
 
 /* Of a vector some of whose numbers are beyond u: their evidence, and m with their excess. */
 static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g,
@@ -75,7 +80,10 @@ static inline bool tails_update(struct tails *t, const float numbers[TAILS], con
 		float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
 		int4 known = number == number, beyond = (number > float4_all(g->floor)) & (number > u);
 		float4 gain_u = float4_larger(float4_all(1) / (n + float4_all(2 / g->q[v])), float4_all(g->gain_u));
-		float4 ways = float4_where(beyond, float4_all(1 / g->q[v])) - float4_all(1); /* (1 - q) / q up, or 1 down */
+		float up = (1 - g->q[v]) / g->q[v];
+		int4 far = (number > float4_all(g->far) * u) & (n >= float4_all(TAILS_YOUNG));
+		float4 ups = float4_choose(far, float4_all(g->far_share * up), float4_all(up));
+		float4 ways = float4_choose(beyond, ups, float4_all(-1));
 		float4 step = float4_where(known, float4_larger(m, float4_all(TAILS_STEP_LEAST)) * gain_u * ways);
 		float4 moved = float4_larger(u + u * step, float4_all(g->u_least));
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <math.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
@@ -73,13 +74,25 @@ static inline double poisson(struct noise *n, double mean)
 	return k;
 }
 
+static inline bool is_weekend(int64_t time_ns)
+{
+	return time_ns / NS_PER_DAY % 7 < 2;
+}
+
 /* A day from 0 to 10 with its peak at 12:00 UTC, half of that at weekends. */
 static inline double of_season(int64_t time_ns)
 {
 	double day = (double)(time_ns % NS_PER_DAY) / NS_PER_DAY;
-	int64_t weekday = time_ns / NS_PER_DAY % 7;
 
-	return (5 - 5 * cos(2 * M_PI * day)) * (weekday < 2 ? 0.5 : 1);
+	return (5 - 5 * cos(2 * M_PI * day)) * (is_weekend(time_ns) ? 0.5 : 1);
+}
+
+/* From 7 to 19 UTC on weekdays. */
+static inline double office_hours(int64_t time_ns, bool open)
+{
+	double hour = (double)(time_ns % NS_PER_DAY) * 24 / NS_PER_DAY;
+
+	return 20 + (open ? 20 * CLAMP(MIN(hour - 7, 19 - hour) / 2, 0.0, 1.0) : 0);
 }
 
 /* The next value, at g->time_ns. */

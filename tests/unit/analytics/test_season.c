@@ -42,6 +42,47 @@ static void a_bin_begins_with_what_it_sees_and_then_takes_a_share(void)
 	CU_ASSERT_EQUAL(bin, 5);
 }
 
+#define BIN_NS (NS_PER_DAY / DAY_BINS)
+
+/* A bin of the day, whose values are so much in that round, and 0 in those before. */
+static double after_round(int round, int64_t interval_ns, double value, double least)
+{
+	int64_t first_ns = 1000 * NS_PER_DAY;
+	float bin = NAN;
+
+	for (int r = 0; r <= round; r++)
+		for (int64_t into_ns = 0; into_ns < BIN_NS; into_ns += interval_ns) {
+			double off = (r == round ? value : 0) - (isnan(bin) ? 0 : (double)bin);
+
+			season_learn(&bin, off, season_gain(first_ns + r * NS_PER_DAY + into_ns, first_ns, (double)interval_ns,
+							    NS_PER_DAY, DAY_BINS, least));
+		}
+	return (double)bin;
+}
+
+static void a_bin_is_a_plain_mean_at_first_and_later_takes_a_share_of_each_round(void)
+{
+	static const int64_t intervals_ns[] = { 30 * NS_PER_S, NS_PER_MIN, 5 * NS_PER_MIN, 30 * NS_PER_MIN, 120 * NS_PER_MIN };
+
+	for (size_t i = 0; i < ARRAY_SIZE(intervals_ns); i++) {
+		CU_ASSERT_DOUBLE_EQUAL(after_round(0, intervals_ns[i], 12, 0.2), 12, 1e-5);
+		CU_ASSERT_DOUBLE_EQUAL(after_round(1, intervals_ns[i], 12, 0.2), 12 / 2.0, 1e-5);
+		CU_ASSERT_DOUBLE_EQUAL(after_round(3, intervals_ns[i], 12, 0.2), 12 / 4.0, 1e-5);
+		CU_ASSERT_DOUBLE_EQUAL(after_round(20, intervals_ns[i], 12, 0.2), 12 * 0.19, 12 * 0.011); /* 1 - e^-0.2 = 0.181 */
+	}
+}
+
+/* Also before 1970. */
+static void rounds_are_counted_from_the_first_value(void)
+{
+	const int64_t first_ns = -3 * NS_PER_WEEK;
+
+	for (int round = 0; round < 6; round++)
+		CU_ASSERT_DOUBLE_EQUAL(season_gain(first_ns + round * NS_PER_WEEK, first_ns, (double)NS_PER_WEEK, NS_PER_WEEK, WEEK_BINS, 0),
+				       1 / (round + 1.0), 1e-9);
+	CU_ASSERT_DOUBLE_EQUAL(season_gain(-BIN_NS / 4, -NS_PER_DAY, (double)BIN_NS / 4, NS_PER_DAY, DAY_BINS, 0), 1 / 4.0, 1e-9);
+}
+
 /* ------------------------------------------------------------------ cycles */
 
 struct finder {
@@ -172,7 +213,8 @@ static void what_is_too_short_or_too_long_is_no_cycle(void)
 }
 
 TESTS("season", T(bins_are_those_of_utc), T(bins_before_1970_go_on_the_same_way),
-      T(a_bin_begins_with_what_it_sees_and_then_takes_a_share), T(a_period_is_found_in_noise),
+      T(a_bin_begins_with_what_it_sees_and_then_takes_a_share),
+      T(a_bin_is_a_plain_mean_at_first_and_later_takes_a_share_of_each_round), T(rounds_are_counted_from_the_first_value), T(a_period_is_found_in_noise),
       T(a_bin_is_that_of_the_time_since_the_crossing), T(one_missing_peak_does_not_end_a_cycle),
       T(another_period_takes_the_place_of_the_first), T(there_is_no_cycle_in_noise),
       T(what_is_too_short_or_too_long_is_no_cycle))

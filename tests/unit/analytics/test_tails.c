@@ -16,10 +16,10 @@ static struct tails_gains with_share(struct tails_gains g, int vector, float q)
 	return g;
 }
 
-/* Plain averages, and excesses learned as they are; no number is as low as the floor. */
+/* Plain averages, and what is far out learned as it is; no number is as low as the floor. */
 static struct tails_gains gains_of(float least_u, float least_m)
 {
-	struct tails_gains g = { .gain_u = least_u, .gain_m = least_m, .prior = 10, .most = 50 };
+	struct tails_gains g = { .gain_u = least_u, .gain_m = least_m, .prior = 10, .most = 50, .far = 2, .far_share = 1 };
 
 	for (int v = 0; v < TAILS_VECTORS; v++)
 		g = with_share(g, v, Q);
@@ -72,7 +72,9 @@ static void model_update(struct model *t, float number, const struct tails_gains
 
 	if (beyond && t->n >= TAILS_YOUNG)
 		*ret_evidence = excess / t->m - logf(q);
-	t->u = fmaxf(t->u + t->u * (step * (beyond ? 1 / q - 1 : -1)), g->u_least);
+	float up = (1 - q) / q * (number > g->far * t->u && t->n >= TAILS_YOUNG ? g->far_share : 1);
+
+	t->u = fmaxf(t->u + t->u * (step * (beyond ? up : -1)), g->u_least);
 	if (beyond)
 		t->m = fmaxf(t->m + fmaxf(1 / (t->n * q + g->prior), g->gain_m) * (fminf(excess, g->most * t->m) - t->m), 0.02f);
 	t->n = fminf(t->n + 1, TAILS_N_MOST);
@@ -89,6 +91,7 @@ static void lanes_are_what_a_scalar_model_says_bit_for_bit(void)
 		struct tails_gains g = gains_of(round & 1 ? 1e-3f : 1e-6f, round & 2 ? 0.05f : 1e-6f);
 
 		g.most = round & 1 ? 4 : 50;
+		g.far_share = round & 1 ? 0.25f : 1;
 		g = with_share(g, 1, 2 * Q);
 		if (round & 2)
 			g = with_floor(g, 2);
@@ -189,6 +192,30 @@ static void what_is_far_out_is_learned_with_so_many_means(void)
 		expected = 1 - exp(-2 * expected);
 	converge(exponential, &g, 50000, &u, &m);
 	CU_ASSERT_DOUBLE_EQUAL(m, expected, 0.07);
+}
+
+static int so_far;
+
+/* Soon some of 100 numbers are far from all others: more of them than are in the tail. */
+static double contaminated(struct noise *n)
+{
+	double usual = gaussian(n);
+
+	return so_far++ > 1000 * TAILS && uniform(n) < 1.5 * (double)Q ? 8 + 0.1 * usual : usual;
+}
+
+static void what_is_far_out_hardly_moves_the_threshold(void)
+{
+	struct tails_gains g = gains_of(1e-6f, 1e-6f);
+	double u, m;
+
+	so_far = 0;
+	converge(contaminated, &g, 50000, &u, &m);
+	CU_ASSERT(u > 7);
+	g.far_share = 0.2f;
+	so_far = 0;
+	converge(contaminated, &g, 50000, &u, &m);
+	CU_ASSERT_DOUBLE_EQUAL(u, gaussian_quantile((1 - 1.5 * 0.2) * (double)Q), 0.1); /* they count as 0.3 of the tail */
 }
 
 static double shifted; /* by how much, now */
@@ -305,6 +332,7 @@ static void what_is_no_number_leaves_a_tail_alone(void)
 
 TESTS("tails", T(lanes_are_what_a_scalar_model_says_bit_for_bit),
       T(quantile_and_mean_excess_come_to_those_of_the_distribution), T(what_is_far_out_is_learned_with_so_many_means),
+      T(what_is_far_out_hardly_moves_the_threshold),
       T(least_gains_forget), T(evidence_is_as_rare_as_it_says), T(what_is_young_is_sure_of_nothing),
       T(of_what_hardly_ever_moves_a_move_is_no_more_than_rare),
       T(what_is_no_number_leaves_a_tail_alone))
