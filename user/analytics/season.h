@@ -56,7 +56,7 @@ static inline double season_gain(int64_t time_ns, int64_t first_ns, double inter
 	double a_bin = 1 / (double)bin_ns, share = MIN(interval_ns * a_bin, 1.0);
 	double rounds = (double)((time_ns - first_ns) / period_ns) + (double)into_ns * a_bin;
 
-	return share * MAX(1 / (rounds + share), least);
+	return share * (least * (rounds + share) < 1 ? 1 / (rounds + share) : least);
 }
 
 /* A bin's mean takes what was off it; it sets a bin that has seen nothing.  gain: at most 1. */

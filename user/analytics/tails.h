@@ -51,8 +51,9 @@ void tails_init(struct tails *t, float m_first);
 /* One of them, which begins anew. */
 void tails_forget(struct tails *t, int i, float m_first);
 
-/* Of a vector some of whose numbers are beyond u: their evidence, and m with their excess. */
-static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g,
+/* Of a vector some of whose numbers are beyond u: their evidence, and m with their excess.  Returns how many
+ * steps u goes up. */
+static inline float4 tails_tell(struct tails *t, int v, float4 number, int4 beyond, const struct tails_gains *g,
 			      float ret_evidence[TAILS])
 {
 	int i = v * FLOAT4_N;
@@ -60,10 +61,12 @@ static inline void tails_tell(struct tails *t, int v, float4 number, int4 beyond
 	float4 excess = float4_ln(number / u);
 	float4 gain_m = float4_larger(float4_all(1) / (n * float4_all(g->q[v]) + float4_all(g->prior)), float4_all(g->gain_m));
 	float4 learned = m + gain_m * (float4_smaller(excess, float4_all(g->most) * m) - m);
-	int4 grown = n >= float4_all(TAILS_YOUNG);
+	int4 grown = n >= float4_all(TAILS_YOUNG), far = grown & (number > float4_all(g->far) * u);
+	float up = (1 - g->q[v]) / g->q[v];
 
 	float4_store(ret_evidence + i, float4_where(beyond & grown, excess / m - float4_all(g->ln_q[v])));
 	float4_store(t->m + i, float4_choose(beyond, float4_larger(learned, float4_all(TAILS_M_LEAST)), m));
+	return float4_choose(beyond, float4_choose(far, float4_all(g->far_share * up), float4_all(up)), float4_all(-1));
 }
 
 /* numbers: at least the floor, which is positive and normal; finite, or NaN, which leaves a tail as it was.  Evidence of
@@ -80,18 +83,16 @@ static inline bool tails_update(struct tails *t, const float numbers[TAILS], con
 		float4 u = float4_load(t->u + i), m = float4_load(t->m + i), n = float4_load(t->n + i);
 		int4 known = number == number, beyond = (number > float4_all(g->floor)) & (number > u);
 		float4 gain_u = float4_larger(float4_all(1) / (n + float4_all(2 / g->q[v])), float4_all(g->gain_u));
-		float up = (1 - g->q[v]) / g->q[v];
-		int4 far = (number > float4_all(g->far) * u) & (n >= float4_all(TAILS_YOUNG));
-		float4 ups = float4_choose(far, float4_all(g->far_share * up), float4_all(up));
-		float4 ways = float4_choose(beyond, ups, float4_all(-1));
-		float4 step = float4_where(known, float4_larger(m, float4_all(TAILS_STEP_LEAST)) * gain_u * ways);
-		float4 moved = float4_larger(u + u * step, float4_all(g->u_least));
+		float4 steps = float4_all(-1);
 
 		float4_store(ret_evidence + i, float4_all(0));
 		if (unlikely(float4_any(beyond)))
-			tails_tell(t, v, number, beyond, g, ret_evidence);
+			steps = tails_tell(t, v, number, beyond, g, ret_evidence);
+
+		float4 move = float4_where(known, float4_larger(m, float4_all(TAILS_STEP_LEAST)) * gain_u * steps);
+
 		any |= beyond & (n >= float4_all(TAILS_YOUNG));
-		float4_store(t->u + i, float4_choose(u == u, moved, number));
+		float4_store(t->u + i, float4_choose(u == u, float4_larger(u + u * move, float4_all(g->u_least)), number));
 		float4_store(t->n + i, float4_smaller(n + float4_where(known, float4_all(1)), float4_all(TAILS_N_MOST)));
 	}
 	return float4_any(any);

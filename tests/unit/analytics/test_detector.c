@@ -441,7 +441,7 @@ static bool is_all_news(struct detector d, int64_t time_ns, int after, double va
 	time_ns = keep_quiet(&d, time_ns, after);
 	detector_update(&d, time_ns + INTERVAL_NS, value, &found);
 	CU_ASSERT(found.unusual > 0.05);
-	return rate(found.score) < 2 * rate(found.unusual);
+	return rate(found.score) < 1.3 * rate(found.unusual);
 }
 
 /* A value beyond all before it is news for as long as what lasts. */
