@@ -61,7 +61,7 @@
 #define CALM 0.4           /* recent deviations */
 #define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
 #define SEASON_TELLS 0.75  /* of what is without it, a profile leaves less */
-#define WEEK_TELLS 0.6     /* likewise of the week's, for which a level that moves makes 0.75 */
+#define WEEK_TELLS 0.6     /* likewise the week's, of what the day's leaves */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
 #define AWAY 3.0           /* usual deviations, of a level */

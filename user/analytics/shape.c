@@ -13,7 +13,7 @@
 #define GRADUAL_LEAST 4      /* means that tell a ramp from a step */
 #define GRADUAL_SHARE 0.9    /* of what a step leaves, a ramp leaves */
 #define RAMP_SHARE 0.25      /* likewise, of what no change leaves */
-#define PARTIAL_LEAST 8      /* values that a mean is of */
+#define PARTIAL_LEAST 8      /* values that a mean is of, and a side before it is told how the level got there */
 
 void shape_see(struct shape *s, double place, bool jump)
 {
@@ -99,7 +99,7 @@ bool shape_is_gradual(const struct shape *s)
 		y[i] = (double)s->mean[i];
 	if (s->n >= PARTIAL_LEAST)
 		y[n++] = (double)s->sum / s->n;
-	if (n < GRADUAL_LEAST)
+	if (n < GRADUAL_LEAST || __builtin_popcount(s->above | s->below) < PARTIAL_LEAST)
 		return false;
 	for (int i = 0; i < n; i++)
 		mean += y[i] / n;
