@@ -327,16 +327,21 @@ def run_once(space, objective, sigma, seed, over):
     return mirrored(middle)
 
 
+def as_written(constants):
+    """With the digits that apply() writes."""
+    return {name: float(f"{x:.3g}") for name, x in constants.items()}
+
+
 def climb_once(space, objective, seed, over):
     """One run of small moves: where it ends."""
     rng = np.random.default_rng(seed)
     point = np.array(space.origin)
-    least, _ = objective.of(space.at(point))
+    least, _ = objective.of(as_written(space.at(point)))
     while not over():
         some = rng.choice(len(point), rng.integers(1, 5), replace=False)
         near = point.copy()
         near[some] = np.clip(near[some] + rng.normal(0, rng.choice(CLIMB_STEPS), len(some)), 0, 1)
-        value, parts = objective.of(space.at(near))
+        value, parts = objective.of(as_written(space.at(near)))
         if value < least:
             least, point = value, near
             say(f"tune: {objective.looks} looks, {value:.2f} {parts}")
@@ -362,8 +367,7 @@ def find(tunable, data, asked):
                        run_once(space, objective, sigma, asked.seed + run, over))
         value, parts = objective.of(space.at(middles[-1]))
         say(f"tune: run {run} ended after {objective.looks} looks: {value:.2f} {parts}")
-    # As apply() writes them.
-    constants = {name: float(f"{x:.3g}") for name, x in space.at(np.mean(middles, axis=0)).items()}
+    constants = as_written(space.at(np.mean(middles, axis=0)))
     value, parts = objective.of(constants)
     return {"files": asked.files, "start": asked.start or "neutral", "free": asked.free, "climb": asked.climb, "runs": asked.runs, "sigma": sigma,
             "seed": asked.seed, "evaluations": objective.looks, "objective": round(value, 3), **parts, "constants": constants}

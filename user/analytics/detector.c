@@ -13,9 +13,9 @@
  * evidence, in nats (tails.h).  Aspects of single values have a larger tail than levels, which stay in theirs for a while.
  *
  * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect that is in its
- * tail has a vote, however far it is in; those that agree count for more, as votes are added as squares.  Only what is beyond
- * all doubt counts in full.  A value beyond all before it has a vote too, as has roughness beyond all of late, and runs of
- * equal values longer than chance makes them are evidence of their own kind.
+ * tail has a vote, however far it is in, or little more the farther, of single values; those that agree count for more, as
+ * votes are added as squares.  Only what is beyond all doubt counts in full.  A value beyond all before it has a vote too, as
+ * has roughness beyond all of late, and runs of equal values longer than chance makes them are evidence of their own kind.
  *
  * Gates.  An event is told once: evidence must exceed most of that which was told last, less and less of it as time goes.
  * Single values may be news again sooner than what lasts, and each has a gate of its own.  What is beyond all doubt passes.
@@ -53,6 +53,8 @@
 #define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20       /* values that are learned as they come */
+#define TIMES_LEAST 30.0   /* as far as the tail begins */
+#define TIMES_NATS 4.0     /* units of evidence of what is e times as far as that */
 #define A_WEEK 2016        /* values, of one every five minutes; a series with less is young */
 #define STILL 0.5          /* steps: a series that moves by less from value to value ... */
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
@@ -536,6 +538,19 @@ struct votes {
 	double brief, lasting; /* what of it is news: levels on their way back are none */
 };
 
+/* Of a vector of aspects: weights of those that have evidence, of single values more by P.graded for each nat in the tail. */
+static float4 votes_in(const struct look *l, int v)
+{
+	float4 evidence = float4_load(l->evidence + v * FLOAT4_N), vote = float4_load(detector_weight + v * FLOAT4_N);
+
+	if (v == BRIEF) {
+		float4 into = float4_larger(evidence - float4_all(-(float)portable_ln(P.tail_share_brief)), float4_all(0));
+
+		vote *= float4_all(1) + float4_all((float)P.graded) * into;
+	}
+	return float4_where(evidence > float4_all(0), vote);
+}
+
 /* What is beyond all before it is of this moment, and news for as long as what lasts. */
 static struct votes votes_of(const struct look *l)
 {
@@ -546,11 +561,10 @@ static struct votes votes_of(const struct look *l)
 		float4 square[TAILS_VECTORS], fresh[TAILS_VECTORS];
 
 		EACH_VECTOR(v) {
-			int i = v * FLOAT4_N;
-			float4 vote = float4_where(float4_load(l->evidence + i) > float4_all(0), float4_load(detector_weight + i));
+			float4 vote = votes_in(l, v);
 
 			square[v] = vote * vote;
-			fresh[v] = float4_where(float4_load(l->trend + i) >= float4_all(0), square[v]);
+			fresh[v] = float4_where(float4_load(l->trend + v * FLOAT4_N) >= float4_all(0), square[v]);
 		}
 		brief = (double)float4_sum(square[BRIEF]);
 		lasting = (double)float4_sum(square[1] + square[2]);
@@ -561,8 +575,9 @@ static struct votes votes_of(const struct look *l)
 			       .brief = sqrt(fresh_brief), .lasting = sqrt(fresh_lasting + beyond) };
 }
 
-/* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does. */
-static double beyond_doubt(const struct look *l)
+/* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does.  And of a
+ * young series, whose tail may be taken for far too heavy, what is so many times as far as that begins. */
+static double beyond_doubt(const struct detector *d, const struct look *l)
 {
 	float other = 0;
 
@@ -570,7 +585,12 @@ static double beyond_doubt(const struct look *l)
 		return 0;
 	for (int a = ASPECT_NOW + 1; a < DETECTOR_ASPECTS; a++)
 		other = MAX(other, l->evidence[a]);
-	return P.beyond * MAX(MAX((double)l->evidence[ASPECT_NOW], P.beyond_other * other) - P.beyond_from, 0.0);
+
+	double now = (double)l->evidence[ASPECT_NOW], nats = MAX(now, P.beyond_other * other) - P.beyond_from;
+	double far = fabs((double)l->off_of[ASPECT_NOW]) * (double)l->per[ASPECT_NOW];
+	double times = now > 0 && l->n < A_WEEK ? far / (double)d->tails.u[ASPECT_NOW] : 0;
+
+	return MAX(P.beyond * MAX(nats, 0.0), times > TIMES_LEAST ? TIMES_NATS * portable_ln(times / TIMES_LEAST) : 0);
 }
 
 /* ------------------------------------------------------------------ which kind it is */
@@ -798,7 +818,7 @@ static void judge(struct detector *d, struct look *l, struct detection *ret)
 	}
 
 	struct votes v = votes_of(l);
-	double runs = MAX(l->equal, l->calm), beyond = beyond_doubt(l);
+	double runs = MAX(l->equal, l->calm), beyond = beyond_doubt(d, l);
 
 	if (l->any || l->range > 0 || l->roughest > 0)
 		tell_kind(d, l, ret);

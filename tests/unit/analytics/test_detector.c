@@ -400,6 +400,27 @@ static void what_is_young_is_not_sure_of_what_is_rare(void)
 	}
 }
 
+/* Of a walk in steps of hundredths, a jump of a thousand steps: what the demo shows after that many readings. */
+static void of_the_young_what_is_beyond_doubt_is_told(void)
+{
+	struct noise n = seeded();
+
+	for (int series = 0; series < 300; series++) {
+		struct detector d;
+		struct detection found;
+		int64_t time_ns = 0;
+		double v = 20;
+
+		detector_init(&d);
+		for (int i = 0; i < 150; i++) {
+			v += 0.1 * (uniform(&n) - 0.5);
+			detector_update(&d, time_ns += (int64_t)((0.8 + 0.4 * uniform(&n)) * NS_PER_S / 3), round(100 * v) / 100, &found);
+		}
+		detector_update(&d, time_ns + NS_PER_S / 3, v + 35, &found);
+		CU_ASSERT(detector_weekly(&found, found.score) >= detector_threshold(10));
+	}
+}
+
 /* What is learned of an outlier is cut: it hides neither the next one nor the level. */
 static void a_spike_hardly_moves_what_is_expected(void)
 {
@@ -612,8 +633,9 @@ TESTS("detector", T(powers_of_two_and_integers_leave_scores_the_same_bit_for_bit
       T(a_copy_of_the_state_has_the_same_future), T(what_is_not_newer_changes_nothing), T(extreme_values_do_no_harm),
       T(extreme_times_do_no_harm), T(nothing_is_reported_before_the_warm_up),
       T(a_series_that_hardly_ever_moves_is_quiet_about_single_steps),
-      T(white_noise_has_as_many_false_alarms_as_the_setting_allows), T(what_is_young_is_not_sure_of_what_is_rare), T(a_spike_hardly_moves_what_is_expected),
+      T(white_noise_has_as_many_false_alarms_as_the_setting_allows), T(what_is_young_is_not_sure_of_what_is_rare),
+      T(of_the_young_what_is_beyond_doubt_is_told), T(a_spike_hardly_moves_what_is_expected),
       T(what_was_told_stands_in_the_way_for_a_while), T(a_single_value_is_news_again_sooner),
-      T(a_spike_hardly_moves_a_days_profile),
-      T(weekends_have_a_profile_of_their_own), T(a_level_that_moves_from_week_to_week_is_no_week),
-      T(a_cycle_has_a_profile_of_its_own), T(what_is_usual_lies_within_the_band), T(kinds_have_names))
+      T(a_spike_hardly_moves_a_days_profile), T(weekends_have_a_profile_of_their_own),
+      T(a_level_that_moves_from_week_to_week_is_no_week), T(a_cycle_has_a_profile_of_its_own),
+      T(what_is_usual_lies_within_the_band), T(kinds_have_names))

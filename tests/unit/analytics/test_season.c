@@ -214,7 +214,7 @@ static void what_is_too_short_or_too_long_is_no_cycle(void)
 
 TESTS("season", T(bins_are_those_of_utc), T(bins_before_1970_go_on_the_same_way),
       T(a_bin_begins_with_what_it_sees_and_then_takes_a_share),
-      T(a_bin_is_a_plain_mean_at_first_and_later_takes_a_share_of_each_round), T(rounds_are_counted_from_the_first_value), T(a_period_is_found_in_noise),
-      T(a_bin_is_that_of_the_time_since_the_crossing), T(one_missing_peak_does_not_end_a_cycle),
+      T(a_bin_is_a_plain_mean_at_first_and_later_takes_a_share_of_each_round), T(rounds_are_counted_from_the_first_value),
+      T(a_period_is_found_in_noise), T(a_bin_is_that_of_the_time_since_the_crossing), T(one_missing_peak_does_not_end_a_cycle),
       T(another_period_takes_the_place_of_the_first), T(there_is_no_cycle_in_noise),
       T(what_is_too_short_or_too_long_is_no_cycle))
