@@ -75,6 +75,7 @@
 #define SILENT_LEAST 5.0   /* intervals */
 #define SILENT_MOST 1e4    /* likewise */
 #define LATE_EXCESS_LEAST 0.25f /* the mean of few excesses is not sure; of exponential intervals it is 0.2 */
+#define LATE_EXCESS_MOST 0.7f /* nor is what a few gaps make of it in a rhythm that has no tail */
 #define INTERVAL_GAIN 0.01
 #define INTERVAL_MOST 4    /* usual ones: a longer one is learned as that */
 #define GAPS_WEEKS 2       /* for so long a gap is remembered */
@@ -927,7 +928,7 @@ struct band detector_band(const struct detection *found)
 
 int64_t detector_silent_at_ns(const struct detector *d, double false_alarms_per_week)
 {
-	float u = d->tails.u[TAIL_LATE], m = MAX(d->tails.m[TAIL_LATE], LATE_EXCESS_LEAST);
+	float u = d->tails.u[TAIL_LATE], m = CLAMP(d->tails.m[TAIL_LATE], LATE_EXCESS_LEAST, LATE_EXCESS_MOST);
 
 	if (isnan(u) || d->interval == 0)
 		return INT64_MAX;
