@@ -53,8 +53,6 @@
 #define TIME_MAX_NS (INT64_MAX / 2) /* 2116, and 1823: so that differences are no overflow */
 #define STEP_SMALLEST 1e-30
 #define LEARN_ALL 20       /* values that are learned as they come */
-#define TIMES_LEAST 30.0   /* as far as the tail begins */
-#define TIMES_NATS 4.0     /* units of evidence of what is e times as far as that */
 #define A_WEEK 2016        /* values, of one every five minutes; a series with less is young */
 #define STILL 0.5          /* steps: a series that moves by less from value to value ... */
 #define STILL_STEPS 2      /* ... may move by so many, which is no news */
@@ -70,6 +68,8 @@
 #define RETURNED 0.8       /* times as far and less, of the value: it is back */
 #define ROUGH_JUMPS 11     /* of the last values; chance makes a third of that */
 #define BAND_NATS 2.0      /* beyond a tail's threshold */
+#define DOUBTLESS_TIMES 30.0 /* that threshold: beyond doubt, of the young ... */
+#define DOUBTLESS_WEIGHT 4.0 /* ... and units of evidence of each factor e more */
 #define COUNTER_RISES 256  /* in a row, from the first value on */
 #define NEVER ((1 << 13) - 1)
 #define SILENT_LEAST 5.0   /* intervals */
@@ -261,6 +261,12 @@ static double clipped(const struct look *l, double off)
 	return CLAMP(off, -l->most, l->most);
 }
 
+/* What it does in the long run is not known yet. */
+static bool is_young(const struct look *l)
+{
+	return l->n < A_WEEK;
+}
+
 /* ------------------------------------------------------------------ what the seasons say */
 
 /* A week's profile that is noise would only add to that of the values. */
@@ -430,7 +436,7 @@ static void see_shape(struct detector *d, const struct look *l, struct detection
 
 	shape_see(&d->shape, place, (fabs(l->off) > usual) & (usual > 0));
 	ret->away = fabs(place) > 1;
-	ret->young = l->n < A_WEEK;
+	ret->young = is_young(l);
 }
 
 static uint8_t week_of(int64_t time_ns)
@@ -576,8 +582,8 @@ static struct votes votes_of(const struct look *l)
 			       .brief = sqrt(fresh_brief), .lasting = sqrt(fresh_lasting + beyond) };
 }
 
-/* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does.  And of a
- * young series, whose tail may be taken for far too heavy, what is so many times as far as that begins. */
+/* What is far out in the tail of the value's own aspect counts in full; in others' a part of it does.  And of a young
+ * series, whose tail may be taken for far too heavy, what is so many times as far as that begins. */
 static double beyond_doubt(const struct detector *d, const struct look *l)
 {
 	float other = 0;
@@ -589,9 +595,9 @@ static double beyond_doubt(const struct detector *d, const struct look *l)
 
 	double now = (double)l->evidence[ASPECT_NOW], nats = MAX(now, P.beyond_other * other) - P.beyond_from;
 	double far = fabs((double)l->off_of[ASPECT_NOW]) * (double)l->per[ASPECT_NOW];
-	double times = now > 0 && l->n < A_WEEK ? far / (double)d->tails.u[ASPECT_NOW] : 0;
+	double times = now > 0 && is_young(l) ? far / (double)d->tails.u[ASPECT_NOW] : 0;
 
-	return MAX(P.beyond * MAX(nats, 0.0), times > TIMES_LEAST ? TIMES_NATS * portable_ln(times / TIMES_LEAST) : 0);
+	return MAX(P.beyond * MAX(nats, 0.0), times > DOUBTLESS_TIMES ? DOUBTLESS_WEIGHT * portable_ln(times / DOUBTLESS_TIMES) : 0);
 }
 
 /* ------------------------------------------------------------------ which kind it is */

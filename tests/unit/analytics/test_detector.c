@@ -553,6 +553,7 @@ static void weekends_have_a_profile_of_their_own(void)
 	for (size_t i = 0; i < ARRAY_SIZE(intervals_ns); i++) {
 		struct detector d;
 		double left = left_by_profiles(&d, of_an_office, intervals_ns[i]);
+
 		CU_ASSERT(left < 2);
 		CU_ASSERT(d.has_week);
 	}
