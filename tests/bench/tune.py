@@ -151,7 +151,7 @@ CLIMB_STEPS = 0.01, 0.03, 0.08
 FEW = (
     ("weight_NOW", "weight_RHYTHM"),
     ("weight_SEASON", "weight_SEASON_LOCAL"),
-    ("weight_SHIFT", "weight_SEASON_SHIFT", "weight_DRIFT"),
+    ("weight_SHIFT", "weight_DRIFT"), ("weight_SEASON_SHIFT",),
     ("weight_ROUGH", "weight_ROUGHER", "weight_SMOOTHER"),
     ("range_weight",), ("roughest_weight",),
     ("gain_fast",), ("gain_short",), ("gain_slow",),

@@ -497,6 +497,30 @@ static void a_single_value_is_news_again_sooner(void)
 	CU_ASSERT(is_all_news(d, time_ns, BRIEF_AGAIN, 20 + 2.6));
 }
 
+/* Of the rhythm, as nothing but its aspect knows of it. */
+static void a_vote_grows_a_little_with_how_far_it_is_out(void)
+{
+	struct noise n = seeded();
+	struct detector d;
+	struct detection found;
+	int64_t time_ns = 0;
+	double before = 0;
+
+	detector_init(&d);
+	for (int i = 0; i < 3000; i++) {
+		time_ns += (int64_t)((0.8 + 0.4 * uniform(&n)) * NS_PER_S);
+		detector_update(&d, time_ns, 20 + 0.5 * gaussian(&n), &found);
+	}
+	for (double seconds = 2; seconds <= 16; seconds *= 2) {
+		struct detector later = d;
+
+		detector_update(&later, time_ns + (int64_t)(seconds * NS_PER_S), 20, &found);
+		CU_ASSERT(found.kind == DETECTOR_RHYTHM && found.unusual_now > before);
+		CU_ASSERT(before == 0 || rate(found.unusual_now) > 0.9 * rate(before));
+		before = found.unusual_now;
+	}
+}
+
 /* Nor what the same time of the next days is compared with. */
 static void a_spike_hardly_moves_a_days_profile(void)
 {
@@ -637,6 +661,6 @@ TESTS("detector", T(powers_of_two_and_integers_leave_scores_the_same_bit_for_bit
       T(white_noise_has_as_many_false_alarms_as_the_setting_allows), T(what_is_young_is_not_sure_of_what_is_rare),
       T(of_the_young_what_is_beyond_doubt_is_told), T(a_spike_hardly_moves_what_is_expected),
       T(what_was_told_stands_in_the_way_for_a_while), T(a_single_value_is_news_again_sooner),
-      T(a_spike_hardly_moves_a_days_profile), T(weekends_have_a_profile_of_their_own),
+      T(a_vote_grows_a_little_with_how_far_it_is_out), T(a_spike_hardly_moves_a_days_profile), T(weekends_have_a_profile_of_their_own),
       T(a_level_that_moves_from_week_to_week_is_no_week), T(a_cycle_has_a_profile_of_its_own),
       T(what_is_usual_lies_within_the_band), T(kinds_have_names))
