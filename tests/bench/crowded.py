@@ -11,6 +11,8 @@ a value from what was to be expected:
   daily      a day's curve of two harmonics, four times the noise; a week's weekends half as high
   counts     Poisson, six a value on average
   errors     a share: mostly nearly 0, log-normal
+  seasons    a value each hour: half a day's, a day's and a week's wave, each of 2 to 10 times the noise, and a trend
+  waves      one of 20 to 200 values, of 5 to 30 times the noise, and a trend
 
 In each, from EARLIEST on, 3 to 20 anomalies, one after the other with 10 values or more between: in two of three of 1 to 3 values,
 in one of 4 to 20, up (in half of the series now and then down) by 5 to 20 noises, each value of it by as much and a tenth less or
@@ -34,8 +36,10 @@ from synthetic import DAY, MINUTE_NS, RATES, START_NS, autoregression, curve_of_
 
 SEED = 21
 REPETITIONS = 12
-SERIES = ("noise", "heavy", "wandering", "daily", "counts", "errors")
+SERIES = ("noise", "heavy", "wandering", "daily", "counts", "errors", "seasons", "waves")
 INTERVALS = (1, 5, 60)  # minutes
+HOURLY = ("seasons",)
+TREND = 0.01  # noises a value, up or down, at most
 LENGTH, EARLIEST = (600, 1500), 100  # values
 Z_GAIN, Z_FIRST = 0.01, 20  # the latter: values before it says anything
 
@@ -54,7 +58,18 @@ def noise_and_around(kind, rng, minutes, phase):
         return (rng.poisson(6, n) - 6) / np.sqrt(6), np.zeros(n)
     if kind == "errors":
         return rng.lognormal(0, 0.5, n), np.zeros(n)
+    if kind == "seasons":
+        waves = (rng.uniform(2, 10) * np.sin(2 * np.pi * minutes / period + rng.uniform(0, 2 * np.pi))
+                 for period in (DAY / 2, DAY, 7 * DAY))
+        return rng.standard_normal(n), sum(waves) + trend(rng, n)
+    if kind == "waves":
+        wave = rng.uniform(5, 30) * np.sin(2 * np.pi * (np.arange(n) / rng.uniform(20, 200) + rng.random()))
+        return rng.standard_normal(n), wave + trend(rng, n)
     return rng.standard_normal(n), np.zeros(n)
+
+
+def trend(rng, n):
+    return rng.uniform(-TREND, TREND) * np.arange(n)
 
 
 def anomalies(rng, n):
@@ -73,12 +88,12 @@ def anomalies(rng, n):
 
 def make(kind, repetition):
     rng = np.random.default_rng([SEED, SERIES.index(kind), repetition])
-    interval = INTERVALS[repetition % len(INTERVALS)]
+    interval = 60 if kind in HOURLY else INTERVALS[repetition % len(INTERVALS)]
     n = int(rng.integers(*LENGTH))
     minutes = np.arange(n) * interval
     noise, around = noise_and_around(kind, rng, minutes, int(rng.integers(DAY)))
     labels = np.zeros(n, dtype=bool)
-    downs = kind in ("noise", "heavy", "wandering", "daily") and rng.random() < 0.5
+    downs = kind not in ("counts", "errors") and rng.random() < 0.5
     for first, end in anomalies(rng, n):
         size = rng.uniform(5, 20) * (-1 if downs and rng.random() < 0.5 else 1)
         noise[first:end] += size * rng.uniform(0.9, 1.1, end - first)

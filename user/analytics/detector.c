@@ -1,21 +1,23 @@
 /* Many simple views of one series, each with a tail of its own, and a vote.
  *
  * Aspects.  A look at a value yields some numbers that are never negative and, but for a few, in units of the series'
- * usual deviation: how far the value is off the level and off the season; how far the levels of some time are from those of a
- * longer one; how rough the series has been of late; how long the value was in coming.  detector_parameters.def has the
- * table.  Levels and deviations are exponentially weighted, plain averages until their gains are reached.
+ * usual deviation: how far the value is off what is expected and off the season; how far the levels of some time are from
+ * those of a longer one; how rough the series has been of late; how long the value was in coming.  detector_parameters.def
+ * has the table.  Levels and deviations are exponentially weighted, plain averages until their gains are reached.
  *
  * Season.  What is usual at this time is a sum: the day's profile, what the week adds to it where that leaves clearly less,
- * and what a shorter cycle adds to both (season.h).  When the week begins to tell, tails of what is off the season begin
- * anew: what was off it before was that nothing was known of weekends.
+ * and what a shorter cycle adds to both (season.h).  What is expected of a value is that, and what it was off it of late, or
+ * the fast level, whichever has been nearer to values; how far it is off says whether it is a spike.  When the week begins to
+ * tell, tails of what is off the season begin anew: what was off it before was that nothing was known of weekends.
  *
  * Tails.  What is much differs from series to series, so of each aspect the tail is learned, and a number in it is
  * evidence, in nats (tails.h).  Aspects of single values have a larger tail than levels, which stay in theirs for a while.
  *
  * Votes.  Real tails are heavier than any that is extrapolated from a few thousand numbers.  So an aspect that is in its
  * tail has a vote, however far it is in, or little more the farther, of single values; those that agree count for more, as
- * votes are added as squares.  Only what is beyond all doubt counts in full.  A value beyond all before it has a vote too, as
- * has roughness beyond all of late, and runs of equal values longer than chance makes them are evidence of their own kind.
+ * votes are added as squares.  Only what is beyond all doubt counts in full.  A value beyond all before it has a vote too,
+ * unless it is just as expected, as has roughness beyond all of late; and runs of equal values longer than chance makes
+ * them are evidence of their own kind.
  *
  * Gates.  An event is told once: evidence must exceed most of that which was told last, less and less of it as time goes.
  * Single values may be news again sooner than what lasts, and each has a gate of its own.  What is beyond all doubt passes.
@@ -62,6 +64,7 @@
 #define CALM_STEPS 2       /* of its resolution, that deviation: else it is no news to be near */
 #define SEASON_TELLS 0.75  /* of what is without it, a profile leaves less */
 #define WEEK_TELLS 0.6     /* likewise the week's, of what the day's leaves */
+#define SEASON_BETTER 0.8  /* and of what the fast level leaves, to be what is expected */
 #define PLACE_DEVIATIONS 2.0 /* usual ones; few values are farther off */
 #define JUMP_DEVIATIONS 2.0 /* recent ones, likewise */
 #define AWAY 3.0           /* usual deviations, of a level */
@@ -153,6 +156,9 @@ struct look {
 	float *day, *week, *cycle;            /* bins of this time; cycle: NULL where there is none */
 	double off_day, off_week, off_season; /* value off the day; off the week as well; off the cycle as well */
 	bool seasonal, season_tells;          /* something is known of that; it is of use */
+	double late;                          /* off_season, less most of what that has been of late */
+	bool by_season;                       /* that is nearer to values than the fast level */
+	double far;                           /* value off the better of them, in usual deviations from it */
 
 	/* Aspects.  off_of: signed, NaN where it is not known; per: 1 / what it is measured in; trend: negative of what is on
 	 * its way back. */
@@ -226,6 +232,14 @@ static double vote_beyond(double weight, double far)
 	return weight * far / (1 + far);
 }
 
+/* Of the distance beyond a range what is news: where that is just what was expected, hardly any. */
+static double unexpected(const struct look *l)
+{
+	double share = l->far * (1 / P.range_near);
+
+	return MIN(share * share, 1.0);
+}
+
 /* How far x is beyond a range. */
 static void see_beyond(struct look *l, float x, float high, float low)
 {
@@ -234,8 +248,8 @@ static void see_beyond(struct look *l, float x, float high, float low)
 	if (!l->ready || !(fabs(beyond) > l->step * ONE_STEP))
 		return;
 	l->range_way = beyond > 0 ? 1 : -1;
-	l->range = vote_beyond(P.range_weight,
-			       P.range_factor * fabs(beyond) / ((double)high - low + P.range_floor * l->deviation));
+	beyond = fabs(beyond) * unexpected(l) / ((double)high - low + P.range_floor * l->deviation);
+	l->range = vote_beyond(P.range_weight, P.range_factor * beyond);
 }
 
 static void see_extremes(struct look *l, struct extremes *e)
@@ -299,8 +313,17 @@ static void look_at_season(struct detector *d, struct look *l)
 	l->off_week = l->off_day - (week ? (double)*l->week : 0);
 	l->off_season = l->off_week - (cycle ? (double)*l->cycle : 0);
 	l->seasonal = day || cycle;
+	if (l->seasonal && d->deviation_season == 0)
+		d->deviation_season = d->deviation_slow; /* so that few values do not settle it */
 	/* Profiles are no help where they leave as much as they explain. */
 	l->season_tells = l->seasonal && l->n > LEARN_ALL && d->deviation_season < SEASON_TELLS * d->deviation_slow;
+	l->late = l->off_season - d->season_mid * P.season_follow;
+	l->by_season = l->season_tells && d->deviation_season < SEASON_BETTER * d->deviation_fast;
+}
+
+static bool is_back_in_season(const struct detector *d, const struct look *l)
+{
+	return is_return(l, d->season_mid, l->off_season);
 }
 
 static void see_season(struct detector *d, struct look *l)
@@ -308,13 +331,14 @@ static void see_season(struct detector *d, struct look *l)
 	if (!l->seasonal)
 		return;
 
-	double off = l->off_season, late = off - d->season_mid * P.season_follow;
+	double off = l->off_season;
 
-	see(l, ASPECT_SEASON, late);
-	see(l, ASPECT_SEASON_LOCAL, late);
-	l->trend[ASPECT_SEASON] = l->trend[ASPECT_SEASON_LOCAL] = is_return(l, d->season_mid, off) ? -1 : 0;
+	see(l, ASPECT_SEASON, l->late);
+	see(l, ASPECT_SEASON_LOCAL, l->late);
+	l->trend[ASPECT_SEASON] = l->trend[ASPECT_SEASON_LOCAL] = is_back_in_season(d, l) ? -1 : 0;
 	l->per[ASPECT_SEASON_LOCAL] = (float)(1 / (d->deviation_season + P.local * l->deviation));
-	follow(&d->deviation_season, fabs(late - l->excess), MAX(l->plain, P.gain_slow));
+	/* Of the last third: what was off it when little was known of it is no measure. */
+	follow(&d->deviation_season, fabs(l->late - l->excess), MAX(MIN(3 * l->plain, 1.0), P.gain_slow));
 	follow(&d->season_mid, off - l->excess, P.gain_mid);
 	follow(&d->season_short, off - l->excess, P.gain_short);
 	see_level(l, ASPECT_SEASON_SHIFT, off, d->season_short);
@@ -359,11 +383,24 @@ static void learn_season(struct detector *d, const struct look *l)
 
 /* ------------------------------------------------------------------ what the values say */
 
+/* The usual deviation from what is expected. */
+static double unit_of(const struct detector *d, const struct look *l)
+{
+	return (l->by_season ? d->deviation_season : d->deviation_fast) + P.local * l->deviation;
+}
+
+/* Where it is expected, after it was away. */
+static bool is_back(const struct detector *d, const struct look *l)
+{
+	return l->by_season ? is_back_in_season(d, l) : is_return(l, d->fast - d->slow, l->value - d->slow);
+}
+
 static void see_levels(struct detector *d, struct look *l)
 {
-	see(l, ASPECT_NOW, l->off);
-	l->per[ASPECT_NOW] = (float)(1 / (d->deviation_fast + P.local * l->deviation));
-	l->trend[ASPECT_NOW] = is_return(l, d->fast - d->slow, l->value - d->slow) ? -1 : 0;
+	see(l, ASPECT_NOW, l->by_season ? l->late : l->off);
+	l->per[ASPECT_NOW] = (float)(1 / unit_of(d, l));
+	l->trend[ASPECT_NOW] = is_back(d, l) ? -1 : 0;
+	l->far = fabs((double)l->off_of[ASPECT_NOW]) * (double)l->per[ASPECT_NOW];
 	follow(&d->shorter, l->learned, MAX(l->plain, P.gain_short));
 	follow(&d->mid, l->learned, MAX(l->plain, P.gain_mid));
 	see_level(l, ASPECT_SHIFT, l->value - d->slow, d->shorter - d->slow);
@@ -594,8 +631,7 @@ static double beyond_doubt(const struct detector *d, const struct look *l)
 		other = MAX(other, l->evidence[a]);
 
 	double now = (double)l->evidence[ASPECT_NOW], nats = MAX(now, P.beyond_other * other) - P.beyond_from;
-	double far = fabs((double)l->off_of[ASPECT_NOW]) * (double)l->per[ASPECT_NOW];
-	double times = now > 0 && is_young(l) ? far / (double)d->tails.u[ASPECT_NOW] : 0;
+	double times = now > 0 && is_young(l) ? l->far / (double)d->tails.u[ASPECT_NOW] : 0;
 
 	return MAX(P.beyond * MAX(nats, 0.0), times > DOUBTLESS_TIMES ? DOUBTLESS_WEIGHT * portable_ln(times / DOUBTLESS_TIMES) : 0);
 }
@@ -740,13 +776,11 @@ static double score_of(double evidence)
 /* What is expected, and within which a value is usual: off by what a share of tail_share_brief / e^BAND_NATS exceeds. */
 static void expect(const struct detector *d, const struct look *l, struct detection *ret)
 {
-	bool seasonal = l->season_tells && d->deviation_season < d->deviation_fast;
-	double unit = (seasonal ? d->deviation_season : d->deviation_fast) + P.local * l->deviation;
-	int a = seasonal ? ASPECT_SEASON_LOCAL : ASPECT_NOW;
+	double m = (double)d->tails.m[ASPECT_NOW], u = (double)d->tails.u[ASPECT_NOW];
 
-	ret->expected = d->base + (seasonal ? l->value - l->off_season + d->season_mid * P.season_follow : d->fast);
-	ret->unit = isnan(d->tails.u[a]) ? 0 : unit * d->tails.u[a];
-	ret->nats = BAND_NATS * (double)d->tails.m[a];
+	ret->expected = d->base + (l->by_season ? l->value - l->late : d->fast);
+	ret->unit = isnan(u) ? 0 : unit_of(d, l) * u;
+	ret->nats = BAND_NATS * m;
 }
 
 static void first_value(struct detector *d, int64_t time_ns, double value, struct detection *ret)

@@ -27,7 +27,7 @@
 /* Nothing is reported before so many values. */
 #define DETECTOR_WARMUP 20
 /* Changes when the same series would give other detections: what is recorded as an alert is recorded with it. */
-#define DETECTOR_VERSION 7
+#define DETECTOR_VERSION 8
 
 enum detector_kind {
 	DETECTOR_NONE,
