@@ -29,10 +29,11 @@ def as_shipped(tunable):
     tunable.set(tunable.shipped)
 
 
-def series(n=6000):
-    """A day's curve in noise with steps, at which much speaks."""
+def series(n=6000, ramp=0):
+    """A day's curve in noise, with a ramp and steps, at which much speaks."""
     rng = np.random.default_rng(3)
     values = np.sin(2 * np.pi * np.arange(n) / 144) + 0.1 * rng.standard_normal(n)
+    values += ramp * np.clip(8 * np.arange(n) / n - 2, 0, 1)
     values[n // 2:] += 3
     values[2 * n // 3] += 9
     return 1_700_000_000_000_000_000 + 600_000_000_000 * np.arange(n), values
@@ -50,16 +51,18 @@ def test_with_the_shipped_constants_scores_are_those_of_the_fixed_detector(tunab
 
 
 def test_each_constant_but_a_few_changes_scores(tunable):
-    times_ns, values = series()
-    shipped, silent = tunable.scores(times_ns, values), []
+    def scores():
+        return np.concatenate([tunable.scores(*series(ramp=ramp)) for ramp in (0, 2)])
+
+    shipped, silent = scores(), []
     for name, c in tunable.constants.items():
         ends = []
         for end in (c.least, c.most):
             tunable.set({**tunable.shipped, name: end})
-            ends.append(tunable.scores(times_ns, values))
-        if c.least < c.most and all((scores == shipped).all() for scores in ends):
+            ends.append(scores())
+        if c.least < c.most and all((of_end == shipped).all() for of_end in ends):
             silent.append(name)
-    # This series has no cycle but the day, and three weeks, of which nothing is off its rhythm.
+    # These series have no cycle but the day, and six weeks, of which nothing is off its rhythm.
     assert set(silent) <= {"gain_cycle", "weight_RHYTHM", "gain_week"}
 
 
