@@ -120,6 +120,8 @@ detector_halves.json, which bench_detect.py takes, is of one attempt at each hal
 
   tune.py --files half-a --free few --runs 3 --evaluations 1080 --seed 1 --out half-a.json      and half-b
 
+with CROWDED_TARGET 0.9 and CROWDED_COST 50, which were raised after it.
+
 What leaks nevertheless: the detector itself and its ranges are by people who have seen all files; and that few are free, which
 these are, how long is searched, and which run is taken was settled with the figures above, thus with those of other halves.
 """

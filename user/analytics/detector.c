@@ -321,6 +321,12 @@ static void look_at_season(struct detector *d, struct look *l)
 	l->by_season = l->season_tells && d->deviation_season < SEASON_BETTER * d->deviation_fast;
 }
 
+/* The usual deviation from the profiles. */
+static double season_unit(const struct detector *d, const struct look *l)
+{
+	return d->deviation_season + P.local * l->deviation;
+}
+
 static bool is_back_in_season(const struct detector *d, const struct look *l)
 {
 	return is_return(l, d->season_mid, l->off_season);
@@ -336,7 +342,7 @@ static void see_season(struct detector *d, struct look *l)
 	see(l, ASPECT_SEASON, l->late);
 	see(l, ASPECT_SEASON_LOCAL, l->late);
 	l->trend[ASPECT_SEASON] = l->trend[ASPECT_SEASON_LOCAL] = is_back_in_season(d, l) ? -1 : 0;
-	l->per[ASPECT_SEASON_LOCAL] = (float)(1 / (d->deviation_season + P.local * l->deviation));
+	l->per[ASPECT_SEASON_LOCAL] = (float)(1 / season_unit(d, l));
 	/* Of the last third: what was off it when little was known of it is no measure. */
 	follow(&d->deviation_season, fabs(l->late - l->excess), MAX(MIN(3 * l->plain, 1.0), P.gain_slow));
 	follow(&d->season_mid, off - l->excess, P.gain_mid);
@@ -386,7 +392,7 @@ static void learn_season(struct detector *d, const struct look *l)
 /* The usual deviation from what is expected. */
 static double unit_of(const struct detector *d, const struct look *l)
 {
-	return (l->by_season ? d->deviation_season : d->deviation_fast) + P.local * l->deviation;
+	return l->by_season ? season_unit(d, l) : d->deviation_fast + P.local * l->deviation;
 }
 
 /* Where it is expected, after it was away. */
@@ -426,7 +432,7 @@ static double place_of(const struct detector *d, const struct look *l)
 {
 	bool seasonal = l->season_tells;
 	double off = seasonal ? l->off_season : l->value - d->slow;
-	double usual = seasonal ? d->deviation_season + P.local * l->deviation : d->deviation_slow;
+	double usual = seasonal ? season_unit(d, l) : d->deviation_slow;
 
 	return usual > 0 ? off / (PLACE_DEVIATIONS * usual) : 0;
 }
@@ -652,7 +658,7 @@ static bool is_in_profile(double x, const float *bins, int n, double margin)
 /* Usual as a value, at another time of the day or cycle. */
 static bool is_of_another_time(const struct detector *d, const struct look *l)
 {
-	double margin = 2 * PLACE_DEVIATIONS * (d->deviation_season + P.local * l->deviation);
+	double margin = 2 * PLACE_DEVIATIONS * season_unit(d, l);
 
 	return l->season_tells && (is_in_profile(l->value, d->day, DAY_BINS, margin) ||
 				      (l->cycle && is_in_profile(l->off_week, d->cycle.bin, CYCLE_BINS, margin)));

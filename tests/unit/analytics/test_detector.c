@@ -366,6 +366,12 @@ static double rate(double measure)
 	return (1 - measure) / measure;
 }
 
+/* Of a sensor whose clock is not quite regular. */
+static int64_t irregular_ns(struct noise *n, int64_t interval_ns)
+{
+	return (int64_t)((0.8 + 0.4 * uniform(n)) * (double)interval_ns);
+}
+
 /* White noise of 0.5 around 20, so many values.  The time of the last one. */
 static int64_t settle_for(struct detector *d, struct noise *n, int values)
 {
@@ -414,7 +420,7 @@ static void of_the_young_what_is_beyond_doubt_is_told(void)
 		detector_init(&d);
 		for (int i = 0; i < 150; i++) {
 			v += 0.1 * (uniform(&n) - 0.5);
-			detector_update(&d, time_ns += (int64_t)((0.8 + 0.4 * uniform(&n)) * NS_PER_S / 3), round(100 * v) / 100, &found);
+			detector_update(&d, time_ns += irregular_ns(&n, NS_PER_S / 3), round(100 * v) / 100, &found);
 		}
 		detector_update(&d, time_ns + NS_PER_S / 3, v + 35, &found);
 		CU_ASSERT(detector_weekly(&found, found.score) >= detector_threshold(10));
@@ -508,7 +514,7 @@ static void a_vote_grows_a_little_with_how_far_it_is_out(void)
 
 	detector_init(&d);
 	for (int i = 0; i < 3000; i++) {
-		time_ns += (int64_t)((0.8 + 0.4 * uniform(&n)) * NS_PER_S);
+		time_ns += irregular_ns(&n, NS_PER_S);
 		detector_update(&d, time_ns, 20 + 0.5 * gaussian(&n), &found);
 	}
 	for (double seconds = 2; seconds <= 16; seconds *= 2) {
@@ -743,8 +749,7 @@ TESTS("detector", T(powers_of_two_and_integers_leave_scores_the_same_bit_for_bit
       T(white_noise_has_as_many_false_alarms_as_the_setting_allows), T(what_is_young_is_not_sure_of_what_is_rare),
       T(of_the_young_what_is_beyond_doubt_is_told), T(a_spike_hardly_moves_what_is_expected),
       T(what_was_told_stands_in_the_way_for_a_while), T(a_single_value_is_news_again_sooner),
-      T(a_vote_grows_a_little_with_how_far_it_is_out), T(a_spike_hardly_moves_a_days_profile), T(weekends_have_a_profile_of_their_own),
-      T(a_level_that_moves_from_week_to_week_is_no_week), T(a_cycle_has_a_profile_of_its_own),
-      T(what_is_expected_is_what_is_usual_at_the_hour),
-      T(few_values_are_no_season), T(what_is_just_as_expected_is_hardly_news),
-      T(what_is_usual_lies_within_the_band), T(kinds_have_names))
+      T(a_vote_grows_a_little_with_how_far_it_is_out), T(a_spike_hardly_moves_a_days_profile),
+      T(weekends_have_a_profile_of_their_own), T(a_level_that_moves_from_week_to_week_is_no_week), T(a_cycle_has_a_profile_of_its_own),
+      T(what_is_expected_is_what_is_usual_at_the_hour), T(few_values_are_no_season),
+      T(what_is_just_as_expected_is_hardly_news), T(what_is_usual_lies_within_the_band), T(kinds_have_names))
